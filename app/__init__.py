@@ -1,0 +1,1 @@
+"""The service: everything a person or an ERP talks to."""

@@ -1,0 +1,1 @@
+"""Kernel: errors, clock, ids, databases, outbox, logging. Imports nothing of wops above itself."""

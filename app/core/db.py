@@ -1,0 +1,371 @@
+"""Databases: SQLite and MariaDB through one code path, and `run_tx`, the only way to write.
+
+    body runs ──► COMMIT ──► answer                      any error before COMMIT: nothing was written
+       ▲            │ connection lost: outcome unknown
+       └────────────┴── run again with the SAME operation id: either its row is there (the stored answer is returned)
+                        or the body is carried out now, and a late first COMMIT loses on the primary key
+
+**Source:** error matrix and rules 1–8 of the Galera measurements (reference: high availability §1.3–1.4).
+"""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Any, Literal, Protocol, Self, TypeVar
+
+import pymysql
+from sqlalchemy import bindparam, create_engine, event, insert, select, update
+from sqlalchemy.engine import URL, Engine, make_url
+from sqlalchemy.pool import QueuePool
+from sqlalchemy.sql import ClauseElement
+
+from app.core import outbox
+from app.core.clock import Clock, SystemClock, to_us
+from app.core.db_error import Fault, classify
+from app.core.db_statement import Parameters, SqlValue, StatementCache
+from app.core.errors import CommitOutcomeUnknown, DatabaseUnavailable, OperationIdReused, OperationInProgress
+from app.core.json import JsonObject, dump_json, load_object
+from app.core.schema import instance_metadata
+
+_DRIVER_ERRORS = (sqlite3.Error, pymysql.err.Error, OSError)
+
+T = TypeVar("T")
+Dialect = Literal["sqlite", "mariadb"]
+
+_BACKOFF_FIRST_SECONDS = 0.005
+_BACKOFF_MOST_SECONDS = 0.2
+"""Jittered pause between attempts, 5–200 ms. **Source:** high availability reference §1.4."""
+
+_op = instance_metadata.tables["op"]
+_CLAIM_OP = insert(_op).values(
+    op_id=bindparam("b_op"), fingerprint=bindparam("b_fingerprint"), created_at_us=bindparam("b_now")
+)
+_STORE_ANSWER = update(_op).where(_op.c.op_id == bindparam("b_op")).values(answer=bindparam("b_answer"))
+_STORED_ANSWER = select(_op.c.fingerprint, _op.c.answer).where(_op.c.op_id == bindparam("b_op"))
+
+
+class Row(Protocol):
+    """A row: a tuple whose columns can be read by name. Rows never leave a repository."""
+
+    def __getattr__(self, name: str, /) -> Any: ...
+
+    def __getitem__(self, index: int, /) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TxAnswer:
+    """What a transaction answered.
+
+    Attributes:
+        value: what the body returned, or what it returned the first time.
+        replayed: True when the operation had been carried out before.
+    """
+
+    value: JsonObject
+    replayed: bool
+
+
+class Reader:
+    """One consistent view of a database. Belongs to one thread."""
+
+    def __init__(self, cursor: Any, statements: StatementCache, now: datetime) -> None:
+        self._cursor = cursor
+        self._statements = statements
+        self.now = now
+
+    def first(self, statement: ClauseElement, parameters: Parameters | None = None) -> Row | None:
+        """The first row, or None."""
+        prepared = self._statements.prepare(statement)
+        self._cursor.execute(prepared.text, prepared.arguments(parameters or {}))
+        found = self._cursor.fetchone()
+        return None if found is None else prepared.row._make(found)
+
+    def all(self, statement: ClauseElement, parameters: Parameters | None = None) -> list[Row]:
+        """All rows."""
+        prepared = self._statements.prepare(statement)
+        self._cursor.execute(prepared.text, prepared.arguments(parameters or {}))
+        return [prepared.row._make(found) for found in self._cursor.fetchall()]
+
+    def scalar(self, statement: ClauseElement, parameters: Parameters | None = None) -> SqlValue:
+        """The first column of the first row, or None."""
+        found = self.first(statement, parameters)
+        value: SqlValue = None if found is None else found[0]
+        return value
+
+
+class Tx(Reader):
+    """One write transaction. Belongs to one thread; its body must have no effect outside the database."""
+
+    def __init__(self, cursor: Any, statements: StatementCache, now: datetime, *, op_id: str) -> None:
+        super().__init__(cursor, statements, now)
+        self.op_id = op_id
+        self.pending_events: list[outbox.PendingEvent] = []
+
+    def write(self, statement: ClauseElement, parameters: Parameters | None = None) -> int:
+        """Run an INSERT, UPDATE or DELETE; returns how many rows matched."""
+        prepared = self._statements.prepare(statement)
+        self._cursor.execute(prepared.text, prepared.arguments(parameters or {}))
+        matched: int = self._cursor.rowcount
+        return matched
+
+    def write_many(self, statement: ClauseElement, rows: Sequence[Parameters]) -> None:
+        """Run one statement for several rows of parameters."""
+        if rows:
+            prepared = self._statements.prepare(statement)
+            self._cursor.executemany(prepared.text, [prepared.arguments(row) for row in rows])
+
+    def insert_if_absent(self, statement: ClauseElement, parameters: Parameters) -> bool:
+        """Insert a row unless its unique key is taken; says whether it was inserted.
+
+        The failed statement is undone by itself, the transaction goes on, on SQLite as on MariaDB.
+        """
+        try:
+            self.write(statement, parameters)
+        except Exception as error:
+            if classify(error, committing=False) is Fault.DUPLICATE:
+                return False
+            raise
+        return True
+
+    def emit(self, type: str, *, subject: str, data: JsonObject) -> None:  # noqa: A002 - the word of CloudEvents
+        """Add an event to the outbox; it gets its sequence number when the transaction ends."""
+        self.pending_events.append(outbox.PendingEvent(type=type, subject=subject, data=data))
+
+
+class Database:
+    """One schema on one database server or file. Thread-safe.
+
+    Args:
+        url: `sqlite:///path` or `mysql+pymysql://user:password@host:port/name`.
+        clock: gives transactions their time.
+        pool_size: connections kept open at most.
+        deadline: how long `run_tx` and `read` keep trying before they give up.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        clock: Clock | None = None,
+        pool_size: int = 5,
+        deadline: timedelta = timedelta(seconds=12),
+    ) -> None:
+        self.clock = clock or SystemClock()
+        self._engine = _make_engine(make_url(url), pool_size=pool_size)
+        self.dialect: Dialect = "sqlite" if self._engine.dialect.name == "sqlite" else "mariadb"
+        self._statements = StatementCache(self._engine.dialect)
+        self._deadline = deadline.total_seconds()
+        # SQLite has one writer. Waiting in a fair lock beats polling a busy file from many threads.
+        self._writer: AbstractContextManager[Any] = threading.Lock() if self.dialect == "sqlite" else nullcontext()
+
+    @property
+    def engine(self) -> Engine:
+        """For migrations and tests; everything else goes through `run_tx` and `read`."""
+        return self._engine
+
+    def close(self) -> None:
+        """Close all idle connections."""
+        self._engine.dispose()
+
+    def run_tx(self, op_id: str, body: Callable[[Tx], JsonObject], *, fingerprint: str = "") -> TxAnswer:
+        """Carry out an operation exactly once, whatever is retried, killed or repeated.
+
+        Inserts the operation id, runs the body, stores its answer, commits; all in one transaction. Errors that are nobody's fault
+        rerun the whole body with the same id until the deadline.
+
+        Args:
+            op_id: names the operation; at most 191 characters.
+            body: pure SQL through the `Tx`; may run several times.
+            fingerprint: digest of the request, at most 64 characters.
+
+        Raises:
+            OperationIdReused: the id was used before with another fingerprint.
+            OperationInProgress: another attempt with this id still held its row at the deadline.
+            CommitOutcomeUnknown: the connection broke during COMMIT and did not come back in time.
+            DatabaseUnavailable: nothing was written before the deadline.
+            DomainError: whatever the body raised; nothing was written.
+        """
+        retry = _Retry(self.clock, self._deadline)
+        while True:
+            attempt = _Attempt(self, op_id, fingerprint)
+            try:
+                with self._writer:
+                    return attempt.run(body)
+            except _DRIVER_ERRORS as error:
+                retry.again_or_raise(error, attempt)
+                if attempt.fault in (Fault.RECONNECT, Fault.UNKNOWN):
+                    self._engine.dispose(close=False)
+
+    def read(self, body: Callable[[Reader], T]) -> T:
+        """Run a body on one consistent view; writes nothing.
+
+        Raises:
+            DatabaseUnavailable: no answer before the deadline.
+        """
+        retry = _Retry(self.clock, self._deadline)
+        while True:
+            attempt = _Attempt(self, "", "")
+            try:
+                return attempt.read(body)
+            except _DRIVER_ERRORS as error:
+                retry.again_or_raise(error, attempt)
+                if attempt.fault is Fault.RECONNECT:
+                    self._engine.dispose(close=False)
+
+
+class _Attempt:
+    """One try of one transaction on one connection."""
+
+    def __init__(self, db: Database, op_id: str, fingerprint: str) -> None:
+        self._db = db
+        self._op_id = op_id
+        self._fingerprint = fingerprint
+        self.phase: Literal["begin", "claim", "body", "commit"] = "begin"
+        self.fault: Fault | None = None
+
+    def run(self, body: Callable[[Tx], JsonObject]) -> TxAnswer:
+        with _Session(self._db, immediate=True) as session:
+            tx = Tx(session.cursor, self._db._statements, self._db.clock.now(), op_id=self._op_id)
+            self.phase = "claim"
+            claim: Mapping[str, SqlValue] = {
+                "b_op": self._op_id,
+                "b_fingerprint": self._fingerprint,
+                "b_now": to_us(tx.now),
+            }
+            if not tx.insert_if_absent(_CLAIM_OP, claim):
+                return self._replay(tx)
+            self.phase = "body"
+            value = body(tx)
+            if tx.pending_events:
+                outbox.write_events(tx, tx.pending_events)
+            tx.write(_STORE_ANSWER, {"b_op": self._op_id, "b_answer": dump_json(value)})
+            self.phase = "commit"
+            session.commit()
+            return TxAnswer(value=value, replayed=False)
+
+    def _replay(self, tx: Tx) -> TxAnswer:
+        row = tx.first(_STORED_ANSWER, {"b_op": self._op_id})
+        if row is None or row.answer is None:
+            raise OperationInProgress("The first attempt of this operation has not ended yet; try again shortly.")
+        if row.fingerprint != self._fingerprint:
+            raise OperationIdReused("This idempotency key was used before for another request; take a new one.")
+        return TxAnswer(value=load_object(row.answer), replayed=True)
+
+    def read(self, body: Callable[[Reader], T]) -> T:
+        with _Session(self._db, immediate=False) as session:
+            self.phase = "body"
+            return body(Reader(session.cursor, self._db._statements, self._db.clock.now()))
+
+
+class _Session:
+    """A pooled connection with an open transaction; rolls back unless committed, drops the connection when it is broken."""
+
+    def __init__(self, db: Database, *, immediate: bool) -> None:
+        self._connection = db._engine.raw_connection()
+        self._is_sqlite = db.dialect == "sqlite"
+        self._immediate = immediate
+        self._open = False
+        self.cursor: Any = None
+
+    def __enter__(self) -> Self:
+        try:
+            self.cursor = self._connection.cursor()
+            if self._is_sqlite:
+                self.cursor.execute("BEGIN IMMEDIATE" if self._immediate else "BEGIN")
+        except BaseException:
+            self._connection.invalidate()
+            raise
+        self._open = True
+        return self
+
+    def commit(self) -> None:
+        self._connection.commit()
+        self._open = False
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if isinstance(error, _DRIVER_ERRORS):
+            # Whatever state the session is in, closing it is the rollback that cannot fail.
+            self._connection.invalidate()
+            return
+        try:
+            if self._open:
+                self._connection.rollback()
+            self.cursor.close()
+        except _DRIVER_ERRORS:
+            self._connection.invalidate()
+            return
+        self._connection.close()
+
+
+class _Retry:
+    """Decides whether to go on after an error, and waits a little, longer each time."""
+
+    def __init__(self, clock: Clock, deadline_seconds: float) -> None:
+        self._clock = clock
+        self._until = clock.monotonic() + deadline_seconds
+        self._pause = _BACKOFF_FIRST_SECONDS
+        self._maybe_committed = False
+
+    def again_or_raise(self, error: Exception, attempt: _Attempt) -> None:
+        fault = attempt.fault = classify(error, committing=attempt.phase == "commit")
+        self._maybe_committed = self._maybe_committed or fault is Fault.UNKNOWN
+        if fault in (Fault.FATAL, Fault.DUPLICATE):
+            raise error
+        if fault is Fault.FULL or self._clock.monotonic() >= self._until:
+            raise self._give_up(fault, attempt) from error
+        self._clock.sleep(random.uniform(self._pause / 2, self._pause))  # noqa: S311 - jitter, no secret
+        self._pause = min(self._pause * 2, _BACKOFF_MOST_SECONDS)
+
+    def _give_up(self, fault: Fault, attempt: _Attempt) -> Exception:
+        if self._maybe_committed:
+            return CommitOutcomeUnknown("It is not known whether this was done. Send the same request again: it is done once.")
+        if fault is Fault.BUSY and attempt.phase == "claim":
+            return OperationInProgress("The first attempt of this operation has not ended yet; try again shortly.")
+        if fault is Fault.FULL:
+            return DatabaseUnavailable("The database cannot write at the moment. Nothing was changed; try again later.")
+        return DatabaseUnavailable("The database does not answer. Nothing was changed; try again shortly.")
+
+
+def _make_engine(url: URL, *, pool_size: int) -> Engine:
+    common: dict[str, Any] = {"pool_reset_on_return": None, "pool_use_lifo": True, "pool_timeout": 10}
+    if url.get_backend_name() == "sqlite":
+        engine = create_engine(
+            url,
+            poolclass=QueuePool,
+            pool_size=pool_size,
+            max_overflow=pool_size,
+            connect_args={"check_same_thread": False, "isolation_level": None, "timeout": 5.0, "cached_statements": 256},
+            **common,
+        )
+        event.listen(engine, "connect", _prepare_sqlite)
+        return engine
+    return create_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        pool_recycle=600,
+        # Above a cluster's failover time, below the HTTP deadline. Source: high availability reference §1.4.
+        connect_args={
+            "connect_timeout": 2,
+            "read_timeout": 8,
+            "write_timeout": 8,
+            "charset": "utf8mb4",
+            "init_command": "SET SESSION innodb_snapshot_isolation=ON, innodb_lock_wait_timeout=4,"
+            " wsrep_sync_wait=1, time_zone='+00:00', sql_mode='STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'",
+        },
+        **common,
+    )
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
