@@ -21,8 +21,9 @@ from types import TracebackType
 from typing import Any, Literal, Protocol, Self, TypeVar
 
 import pymysql
-from sqlalchemy import bindparam, create_engine, event, insert, select, update
+from sqlalchemy import bindparam, create_engine, delete, event, insert, select, update
 from sqlalchemy.engine import URL, Engine, make_url
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 from sqlalchemy.sql import ClauseElement
 
@@ -34,7 +35,7 @@ from app.core.errors import CommitOutcomeUnknown, DatabaseUnavailable, Operation
 from app.core.json import JsonObject, dump_json, load_object
 from app.core.schema import instance_metadata
 
-_DRIVER_ERRORS = (sqlite3.Error, pymysql.err.Error, OSError)
+_DRIVER_ERRORS = (sqlite3.Error, pymysql.err.Error, OSError, PoolTimeout)
 
 T = TypeVar("T")
 Dialect = Literal["sqlite", "mariadb"]
@@ -48,6 +49,7 @@ _CLAIM_OP = insert(_op).values(
     op_id=bindparam("b_op"), fingerprint=bindparam("b_fingerprint"), created_at_us=bindparam("b_now")
 )
 _STORE_ANSWER = update(_op).where(_op.c.op_id == bindparam("b_op")).values(answer=bindparam("b_answer"))
+_FORGET_OP = delete(_op).where(_op.c.op_id == bindparam("b_op"))
 _STORED_ANSWER = select(_op.c.fingerprint, _op.c.answer).where(_op.c.op_id == bindparam("b_op"))
 
 
@@ -134,6 +136,10 @@ class Tx(Reader):
             raise
         return True
 
+    def forget(self, op_id: str) -> None:
+        """Free the id of an operation whose whole effect this transaction takes back, so that it can be tried again."""
+        self.write(_FORGET_OP, {"b_op": op_id})
+
     def emit(self, type: str, *, subject: str, data: JsonObject) -> None:  # noqa: A002 - the word of CloudEvents
         """Add an event to the outbox; it gets its sequence number when the transaction ends."""
         self.pending_events.append(outbox.PendingEvent(type=type, subject=subject, data=data))
@@ -163,7 +169,9 @@ class Database:
         self._statements = StatementCache(self._engine.dialect)
         self._deadline = deadline.total_seconds()
         # SQLite has one writer. Waiting in a fair lock beats polling a busy file from many threads.
-        self._writer: AbstractContextManager[Any] = threading.Lock() if self.dialect == "sqlite" else nullcontext()
+        self._writer: AbstractContextManager[Any] = (
+            threading.Lock() if self.dialect == "sqlite" else nullcontext()
+        )
 
     @property
     def engine(self) -> Engine:
@@ -177,8 +185,8 @@ class Database:
     def run_tx(self, op_id: str, body: Callable[[Tx], JsonObject], *, fingerprint: str = "") -> TxAnswer:
         """Carry out an operation exactly once, whatever is retried, killed or repeated.
 
-        Inserts the operation id, runs the body, stores its answer, commits; all in one transaction. Errors that are nobody's fault
-        rerun the whole body with the same id until the deadline.
+        Inserts the operation id, runs the body, stores its answer, commits; all in one transaction. Errors
+        that are nobody's fault rerun the whole body with the same id until the deadline.
 
         Args:
             op_id: names the operation; at most 191 characters.
@@ -253,9 +261,13 @@ class _Attempt:
     def _replay(self, tx: Tx) -> TxAnswer:
         row = tx.first(_STORED_ANSWER, {"b_op": self._op_id})
         if row is None or row.answer is None:
-            raise OperationInProgress("The first attempt of this operation has not ended yet; try again shortly.")
+            raise OperationInProgress(
+                "The first attempt of this operation has not ended yet; try again shortly."
+            )
         if row.fingerprint != self._fingerprint:
-            raise OperationIdReused("This idempotency key was used before for another request; take a new one.")
+            raise OperationIdReused(
+                "This idempotency key was used before for another request; take a new one."
+            )
         return TxAnswer(value=load_object(row.answer), replayed=True)
 
     def read(self, body: Callable[[Reader], T]) -> T:
@@ -265,7 +277,7 @@ class _Attempt:
 
 
 class _Session:
-    """A pooled connection with an open transaction; rolls back unless committed, drops the connection when it is broken."""
+    """A pooled connection with an open transaction: rolled back unless committed, dropped when broken."""
 
     def __init__(self, db: Database, *, immediate: bool) -> None:
         self._connection = db._engine.raw_connection()
@@ -289,7 +301,9 @@ class _Session:
         self._connection.commit()
         self._open = False
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if isinstance(error, _DRIVER_ERRORS):
             # Whatever state the session is in, closing it is the rollback that cannot fail.
             self._connection.invalidate()
@@ -325,11 +339,17 @@ class _Retry:
 
     def _give_up(self, fault: Fault, attempt: _Attempt) -> Exception:
         if self._maybe_committed:
-            return CommitOutcomeUnknown("It is not known whether this was done. Send the same request again: it is done once.")
+            return CommitOutcomeUnknown(
+                "It is not known whether this was done. Send the same request again: it is done once."
+            )
         if fault is Fault.BUSY and attempt.phase == "claim":
-            return OperationInProgress("The first attempt of this operation has not ended yet; try again shortly.")
+            return OperationInProgress(
+                "The first attempt of this operation has not ended yet; try again shortly."
+            )
         if fault is Fault.FULL:
-            return DatabaseUnavailable("The database cannot write at the moment. Nothing was changed; try again later.")
+            return DatabaseUnavailable(
+                "The database cannot write at the moment. Nothing was changed; try again later."
+            )
         return DatabaseUnavailable("The database does not answer. Nothing was changed; try again shortly.")
 
 
@@ -341,7 +361,12 @@ def _make_engine(url: URL, *, pool_size: int) -> Engine:
             poolclass=QueuePool,
             pool_size=pool_size,
             max_overflow=pool_size,
-            connect_args={"check_same_thread": False, "isolation_level": None, "timeout": 5.0, "cached_statements": 256},
+            connect_args={
+                "check_same_thread": False,
+                "isolation_level": None,
+                "timeout": 5.0,
+                "cached_statements": 256,
+            },
             **common,
         )
         event.listen(engine, "connect", _prepare_sqlite)

@@ -1,7 +1,7 @@
 """What a database error means for the transaction it struck. Pure.
 
-**Source:** reference measurements on MariaDB 10.11 with Galera 4 (15 of 17 commits that ended in 2013 had committed), the MariaDB error
-code list, and sqlite.org/rescode.html.
+**Source:** reference measurements on MariaDB 10.11 with Galera 4 (15 of 17 commits that ended in 2013 had
+committed), the MariaDB error code list, and sqlite.org/rescode.html.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import sqlite3
 from enum import Enum
 
 import pymysql
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 
 class Fault(Enum):
@@ -26,11 +27,15 @@ class Fault(Enum):
 
 _RERUN_CODES = frozenset({1213, 1020})
 _BUSY_CODES = frozenset({1205})
-_GONE_CODES = frozenset({1047, 1040, 1053, 1152, 1158, 1159, 1160, 1161, 1927, 2002, 2003, 2006, 2013, 2055, 4151})
+_GONE_CODES = frozenset(
+    {1047, 1040, 1053, 1152, 1158, 1159, 1160, 1161, 1927, 2002, 2003, 2006, 2013, 2055, 4151}
+)
 _NOT_COMMITTED_AT_COMMIT = frozenset({1213, 1020, 1205, 1047})
 _FULL_CODES = frozenset({1021, 1114})
 _SQLITE_BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
-_SQLITE_FULL = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN})
+_SQLITE_FULL = frozenset(
+    {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
+)
 _SQLITE_UNIQUE = frozenset({sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE})
 
 
@@ -43,6 +48,8 @@ def classify(error: BaseException, *, committing: bool) -> Fault:
     """
     if isinstance(error, sqlite3.Error):
         return _classify_sqlite(error)
+    if isinstance(error, PoolTimeout):
+        return Fault.BUSY
     if isinstance(error, (pymysql.err.Error, OSError)):
         return _classify_mariadb(error, committing=committing)
     return Fault.FATAL

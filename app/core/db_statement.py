@@ -1,9 +1,10 @@
 """SQLAlchemy statements compiled once per dialect and run on the bare cursor.
 
-Context: an activation is some twenty statements; SQLAlchemy's own execution costs several times what the driver does per statement,
-which alone would miss the mark of half the bare driver's rate (tests/bench/README.md). Decision: SQLAlchemy builds, compiles and pools;
-the compiled text runs on the DBAPI cursor. Columns are strings and integers only, so no type processing is lost. Alternative: SQL
-strings by hand, which lose the portability between SQLite and MariaDB.
+Context: an activation is some twenty statements; SQLAlchemy's own execution costs several times what the
+driver does per statement, which alone would miss the mark of half the bare driver's rate
+(tests/bench/README.md). Decision: SQLAlchemy builds, compiles and pools; the compiled text runs on the DBAPI
+cursor. Columns are strings and integers only, so no type processing is lost. Alternative: SQL strings by
+hand, which lose the portability between SQLite and MariaDB.
 """
 
 from __future__ import annotations
@@ -66,8 +67,14 @@ def _compile(statement: ClauseElement, dialect: Dialect) -> Prepared:
         raise TypeError("only SQL statements can be prepared")
     names = tuple(compiled.positiontup or ())
     inserted = _names_the_caller_gives(statement, compiled)
-    constants = {name: value for name, value in compiled.params.items() if name in names and name not in inserted}
-    row = namedtuple("Row", [column.key for column in statement.selected_columns]) if isinstance(statement, Select) else None
+    constants = {
+        name: value for name, value in compiled.params.items() if name in names and name not in inserted
+    }
+    row = (
+        namedtuple("Row", [str(column.key) for column in statement.selected_columns])
+        if isinstance(statement, Select)
+        else None
+    )
     return Prepared(text=str(compiled), names=names, constants=constants, row=row)
 
 

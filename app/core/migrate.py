@@ -1,7 +1,7 @@
 """Bringing a database to the newest schema of its tree.
 
-Two trees: `platform` and `instance`, in `migrations/`. One DDL statement per revision and each repeatable (`if_not_exists`), because
-MariaDB cannot take DDL back: a migration killed in the middle is simply run again.
+Two trees: `platform` and `instance`, in `migrations/`. One DDL statement per revision and each repeatable
+(`if_not_exists`), because MariaDB cannot take DDL back: a migration killed in the middle is simply run again.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Events written in the transaction that causes them; the sequence per schema has no gaps.
 
-The sequence row is touched at the end of a transaction, so that writers wait for each other as briefly as possible, and it makes
-the order of the sequence the order of the commits: a reader that saw number n has seen everything before n.
+The sequence row is touched at the end of a transaction, so that writers wait for each other as briefly as
+possible, and it makes the order of the sequence the order of the commits: a reader that saw number n has
+seen everything before n.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 Instance schema: one database per instance (licences, transfers, ledger, outbox, what a line needs to know).
 Platform schema: one database for control (customers, instances, contracts, servers, boxes, operations).
-Packages add their own tables to the metadata they belong to; migrations are written by hand and compared with it by a test.
+Packages add their own tables to the metadata they belong to; migrations are written by hand and compared
+with it by a test.
 """
 
 from __future__ import annotations

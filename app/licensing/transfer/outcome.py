@@ -1,0 +1,85 @@
+"""The transactions that end a reservation: issue the update, or roll everything back. Exactly one of them succeeds."""
+
+from __future__ import annotations
+
+from app.core.db import Database, Tx
+from app.core.json import JsonObject
+from app.licensing.container import repository as containers
+from app.licensing.errors import TransferRolledBack
+from app.licensing.license import repository as licenses
+from app.licensing.license.license import ISSUED_STATE, LicenseAction
+from app.licensing.transfer import repository
+from app.licensing.transfer.reservation import effects_of
+from app.licensing.transfer.transfer_plan import Transfer
+from editions import Month, metering
+from fsb_gateway import ProgrammingResult
+
+_ISSUED_EVENT = {LicenseAction.ACTIVATE: "license.collected", LicenseAction.DEACTIVATE: "license.returned"}
+
+
+def issue(db: Database, transfer: Transfer, result: ProgrammingResult) -> None:
+    """Store the update, count its effects and let it be handed out. Doing it again changes nothing.
+
+    Raises:
+        TransferRolledBack: somebody gave the transfer up in the meantime; the update is thrown away.
+    """
+
+    def body(tx: Tx) -> JsonObject:
+        # The container's row first, as everywhere: two transactions about one container never wait for each
+        # other crosswise.
+        raised = containers.issue(tx, transfer.container, fuc=transfer.fuc)
+        if not repository.issue(tx, transfer.transfer_id, result.update):
+            raise TransferRolledBack(
+                "This transfer was rolled back before it was programmed.", transfer_id=transfer.transfer_id
+            )
+        if not raised:
+            raise RuntimeError(
+                f"container {transfer.container} is not at counter {transfer.fuc - 1}: the books are damaged"
+            )
+        moves = [(license_id, ISSUED_STATE[action]) for license_id, action in transfer.licenses]
+        licenses.issue_licenses(
+            tx, transfer.transfer_id, moves, container=transfer.container, fuc=transfer.fuc
+        )
+        metering.count(
+            tx, effects_of(transfer.transfer_id, transfer.licenses), month=Month.parse(transfer.month)
+        )
+        _emit_issued(tx, transfer, result)
+        return {"issued": True}
+
+    db.run_tx(f"issue:{transfer.transfer_id}", body)
+
+
+def _emit_issued(tx: Tx, transfer: Transfer, result: ProgrammingResult) -> None:
+    about: JsonObject = {"transfer_id": transfer.transfer_id, "container": transfer.container}
+    tx.emit(
+        "transfer.issued",
+        subject=transfer.transfer_id,
+        data={**about, "fuc": transfer.fuc, "box": result.box},
+    )
+    for license_id, action in transfer.licenses:
+        tx.emit(_ISSUED_EVENT[action], subject=license_id, data={**about, "license_id": license_id})
+
+
+def roll_back(db: Database, transfer: Transfer, reason: str) -> bool:
+    """Free the licences and give the quota back; says whether it was still to be done. Nothing is counted.
+
+    The operation id of the reservation is freed as well, so that the caller can try the same request again.
+    """
+
+    def body(tx: Tx) -> JsonObject:
+        containers.touch_container(tx, transfer.container)
+        if not repository.roll_back(tx, transfer.transfer_id, reason):
+            return {"rolled_back": False}
+        licenses.free_licenses(tx, transfer.transfer_id)
+        metering.release(
+            tx, effects_of(transfer.transfer_id, transfer.licenses), month=Month.parse(transfer.month)
+        )
+        tx.forget(repository.get_op_id(tx, transfer.transfer_id))
+        tx.emit(
+            "transfer.rolled_back",
+            subject=transfer.transfer_id,
+            data={"transfer_id": transfer.transfer_id, "container": transfer.container, "reason": reason},
+        )
+        return {"rolled_back": True}
+
+    return bool(db.run_tx(f"rollback:{transfer.transfer_id}", body).value["rolled_back"])
