@@ -60,4 +60,4 @@ def from_us(microseconds: int) -> datetime:
 
 def to_text(moment: datetime) -> str:
     """RFC 3339 with microseconds and `Z`, as it appears in answers and files."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"

@@ -373,6 +373,8 @@ def _make_engine(url: URL, *, pool_size: int) -> Engine:
         return engine
     return create_engine(
         url,
+        # Statements run with positional arguments; PyMySQL's own style is by name.
+        paramstyle="format",
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_recycle=600,

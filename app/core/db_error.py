@@ -47,7 +47,7 @@ def classify(error: BaseException, *, committing: bool) -> Fault:
         committing: whether the error came from COMMIT itself.
     """
     if isinstance(error, sqlite3.Error):
-        return _classify_sqlite(error)
+        return _classify_sqlite(error, committing=committing)
     if isinstance(error, PoolTimeout):
         return Fault.BUSY
     if isinstance(error, (pymysql.err.Error, OSError)):
@@ -55,13 +55,16 @@ def classify(error: BaseException, *, committing: bool) -> Fault:
     return Fault.FATAL
 
 
-def _classify_sqlite(error: sqlite3.Error) -> Fault:
+def _classify_sqlite(error: sqlite3.Error, *, committing: bool) -> Fault:
     extended = getattr(error, "sqlite_errorcode", None)
     if extended in _SQLITE_UNIQUE:
         return Fault.DUPLICATE
     primary = None if extended is None else extended & 0xFF
     if primary in _SQLITE_BUSY:
         return Fault.BUSY
+    if primary == sqlite3.SQLITE_IOERR and committing:
+        # A failed fsync leaves the commit record in the log, where recovery after a crash may find it.
+        return Fault.UNKNOWN
     if primary in _SQLITE_FULL:
         return Fault.FULL
     return Fault.FATAL

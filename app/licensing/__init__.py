@@ -13,7 +13,7 @@ from app.licensing.order.service import OrderService
 from app.licensing.order.ticket_code import parse_ticket
 from app.licensing.product_item import ContainerType, ProductOptions, options_from_json, options_to_json
 from app.licensing.transfer.reservation import Deadlines, InstanceIdentity, TransferRequest
-from app.licensing.transfer.service import Programmer, TransferService
+from app.licensing.transfer.service import Programmer, TransferService, find_left_over
 from app.licensing.transfer.transfer_plan import Transfer, TransferAction, TransferState, Wish
 
 __all__ = [
@@ -46,6 +46,7 @@ __all__ = [
     "TransferService",
     "TransferState",
     "Wish",
+    "find_left_over",
     "options_from_json",
     "options_to_json",
     "parse_ticket",

@@ -19,7 +19,9 @@ UINT32_MAX: Final = 0xFFFF_FFFF
 """Product code, feature map, quantity and unit counter are unsigned 32-bit numbers. Source: CodeMeter Core API."""
 TEXT_MAX: Final = 256
 """Characters of a product item text. Source: CodeMeter Core API."""
-USAGE_PERIOD_MAX_SECONDS: Final = UINT32_MAX
+_FIRST_YEAR: Final = 1970
+_LAST_YEAR: Final = 9998
+"""Times are stored since 1970; a year below Python's last one leaves room for any time zone. A choice of ours."""
 
 
 class ContainerType(StrEnum):
@@ -89,8 +91,7 @@ class ProductOptions:
         for name in ("activation_time", "expiration_time", "maintenance_start", "maintenance_end"):
             _check_time(name, getattr(self, name))
         self._check_spans()
-        if self.text is not None and len(self.text) > TEXT_MAX:
-            raise InputInvalid(f"A text has at most {TEXT_MAX} characters.", field="text")
+        _check_text(self.text)
 
     def _check_spans(self) -> None:
         if (self.maintenance_start is None) != (self.maintenance_end is None):
@@ -129,7 +130,7 @@ def options_from_json(stored: Mapping[str, JsonValue]) -> ProductOptions:
     for name, value in stored.items():
         if name not in _FIELDS:
             raise InputInvalid(f"There is no product item option called {name}.", field=name)
-        values[name] = datetime.fromisoformat(str(value)).astimezone(UTC) if name in _TIMES else value
+        values[name] = _read_time(name, value) if name in _TIMES else value
     # The types of the values are checked in __post_init__.
     return ProductOptions(**values)
 
@@ -154,6 +155,31 @@ def _check_number(name: str, value: object, *, least: int) -> None:
         raise InputInvalid(f"{name} is a whole number from {least} to {UINT32_MAX}.", field=name)
 
 
+def _check_text(value: object) -> None:
+    if value is None:
+        return
+    if not isinstance(value, str) or len(value) > TEXT_MAX:
+        raise InputInvalid(f"A text has at most {TEXT_MAX} characters.", field="text")
+    # Half of a surrogate pair is no character: it can neither be stored nor be programmed.
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise InputInvalid("The text holds something that is not a character.", field="text")
+
+
+def _read_time(name: str, value: JsonValue) -> datetime | None:
+    if value is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(value if isinstance(value, str) else "")
+    except ValueError as error:
+        raise _no_time(name) from error
+    _check_time(name, moment)
+    return moment.astimezone(UTC)
+
+
 def _check_time(name: str, value: datetime | None) -> None:
-    if value is not None and value.tzinfo is None:
-        raise InputInvalid(f"{name} needs a time zone, for example 2027-01-31T00:00:00Z.", field=name)
+    if value is not None and (value.tzinfo is None or not _FIRST_YEAR <= value.year <= _LAST_YEAR):
+        raise _no_time(name)
+
+
+def _no_time(name: str) -> InputInvalid:
+    return InputInvalid(f"{name} is a time with its time zone, for example 2027-01-31T00:00:00Z.", field=name)

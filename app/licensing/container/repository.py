@@ -32,6 +32,9 @@ _ISSUE = (
     .where(_t.c.serial == bindparam("b_serial"), _t.c.fuc_issued == bindparam("b_before"))
     .values(fuc_issued=bindparam("b_fuc"), changed_at_us=bindparam("b_now"))
 )
+_GIVE_CONTEXT_BACK = (
+    update(_t).where(_t.c.serial == bindparam("b_serial")).values(last_context_us=_t.c.last_context_us - 1)
+)
 _SET_STATE = (
     update(_t)
     .where(_t.c.serial == bindparam("b_serial"))
@@ -95,6 +98,14 @@ def prove(tx: Tx, context: Context) -> None:
         "b_now": to_us(tx.now),
     }
     tx.write(_PROVE, proven)
+
+
+def give_context_back(tx: Tx, serial: str) -> None:
+    """Let the newest context be used once more: the transfer it was used for came to nothing.
+
+    A receipt may have come in between; then it is the receipt that could be used again, which does no harm.
+    """
+    tx.write(_GIVE_CONTEXT_BACK, {"b_serial": serial})
 
 
 def issue(tx: Tx, serial: str, *, fuc: int) -> bool:

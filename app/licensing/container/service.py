@@ -11,7 +11,7 @@ from app.core.ids import TransferId
 from app.core.json import JsonObject
 from app.licensing.container import repository
 from app.licensing.container.container_rule import Container, ContainerState
-from app.licensing.errors import ContainerNotInQuestion
+from app.licensing.errors import ContainerNotInQuestion, TransferOpen
 from app.licensing.license.license import License
 from app.licensing.license.repository import list_container_licenses
 from app.licensing.transfer.repository import find_open_transfer, unconfirm
@@ -79,6 +79,7 @@ class ContainerService:
         Raises:
             ContainerNotFound: it is not known.
             ContainerNotInQuestion: it is neither blocked nor in an unexpected state.
+            TransferOpen: what it reported cannot be accepted while a transfer counts on what the books say.
         """
 
         def body(tx: Tx) -> JsonObject:
@@ -89,6 +90,7 @@ class ContainerService:
                     f"Container {serial} is in order; there is nothing to decide.", serial=serial
                 )
             if decision is Decision.ACCEPT_REPORTED:
+                _check_idle(tx, serial)
                 _accept(tx, container)
             repository.set_state(tx, serial, ContainerState.OK)
             data: JsonObject = {"serial": serial, "decision": str(decision), "reason": reason}
@@ -98,6 +100,16 @@ class ContainerService:
 
         answer = self._db.run_tx(command.op_id, body, fingerprint=command.fingerprint)
         return Done(value=self.get_container(serial), replayed=answer.replayed)
+
+
+def _check_idle(tx: Tx, serial: str) -> None:
+    opened = find_open_transfer(tx, serial)
+    if opened is not None:
+        raise TransferOpen(
+            f"Container {serial} has a transfer in the making. Decide when it has ended.",
+            transfer_id=opened,
+            serial=serial,
+        )
 
 
 def _accept(tx: Tx, container: Container) -> None:

@@ -31,7 +31,11 @@ _HOLD = (
     )
     .values(pending_transfer=bindparam("b_transfer"))
 )
-_FREE = update(_t).where(_t.c.pending_transfer == bindparam("b_transfer")).values(pending_transfer=None)
+_FREE = (
+    update(_t)
+    .where(_t.c.license_id == bindparam("b_id"), _t.c.pending_transfer == bindparam("b_transfer"))
+    .values(pending_transfer=None)
+)
 _ISSUE = (
     update(_t)
     .where(_t.c.license_id == bindparam("b_id"), _t.c.pending_transfer == bindparam("b_transfer"))
@@ -125,9 +129,9 @@ def hold_license(tx: Tx, license_: License, transfer_id: TransferId) -> bool:
     return tx.write(_HOLD, held) == 1
 
 
-def free_licenses(tx: Tx, transfer_id: TransferId) -> None:
-    """Let go of everything a transfer holds."""
-    tx.write(_FREE, {"b_transfer": transfer_id})
+def free_licenses(tx: Tx, transfer_id: TransferId, license_ids: Sequence[LicenseId]) -> None:
+    """Let go of what a transfer holds."""
+    tx.write_many(_FREE, [{"b_id": each, "b_transfer": transfer_id} for each in license_ids])
 
 
 def issue_licenses(

@@ -13,6 +13,8 @@ from app.licensing.errors import OrderConflict, QuantityOutOfRange
 QUANTITY_MAX: Final = 1000
 """Licences of one position. More is a typing error more often than a wish; ERP systems send several positions."""
 POSITIONS_MAX: Final = 100
+POSITION_MAX: Final = 2**31 - 1
+"""The largest number of a position. Source: INTEGER of SQL."""
 TICKET_LICENSES_MAX: Final = 5000
 """Licences on one ticket. Source: tickets "can reach hundreds" (KEYnote 35 p. 6), with room above."""
 
@@ -40,7 +42,7 @@ def check_positions(positions: Sequence[OrderedPosition]) -> None:
     """Refuse positions that make no sense by themselves.
 
     Raises:
-        InputInvalid: none, too many, or two with the same number.
+        InputInvalid: none, too many, two with the same number, or a number out of range.
         QuantityOutOfRange: a quantity below 1 or above 1000.
     """
     if not 1 <= len(positions) <= POSITIONS_MAX:
@@ -48,6 +50,8 @@ def check_positions(positions: Sequence[OrderedPosition]) -> None:
     if len({position.position for position in positions}) != len(positions):
         raise InputInvalid("Two positions of the order have the same number.", field="positions")
     for position in positions:
+        if not 1 <= position.position <= POSITION_MAX:
+            raise InputInvalid(f"A position number lies between 1 and {POSITION_MAX}.", field="position")
         if not 1 <= position.quantity <= QUANTITY_MAX:
             raise QuantityOutOfRange(
                 f"Position {position.position} orders {position.quantity} licences; 1 to {QUANTITY_MAX} are possible.",

@@ -89,8 +89,8 @@ def add_positions(tx: Tx, order: Order, positions: Sequence[OrderedPosition]) ->
 
 def add_licenses(
     tx: Tx, order: Order, position: OrderedPosition, *, item: Item, options: ProductOptions
-) -> list[LicenseId]:
-    """Insert the licences of one position; returns their ids."""
+) -> None:
+    """Insert the licences of one position."""
     now = to_us(tx.now)
     ids = [LicenseId(new_id("lic")) for _ in range(position.quantity)]
     frozen: Parameters = {
@@ -111,7 +111,6 @@ def add_licenses(
         "changed_at_us": now,
     }
     tx.write_many(_INSERT_LICENSE, [{**frozen, "license_id": license_id} for license_id in ids])
-    return ids
 
 
 def get_order(reader: Reader, order_number: str) -> Order:

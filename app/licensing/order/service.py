@@ -124,14 +124,19 @@ def _check_reference(order: Order, draft: OrderDraft) -> None:
 
 
 def _add(tx: Tx, order: Order, added: Sequence[OrderedPosition], *, created: bool) -> None:
-    repository.add_positions(tx, order, added)
-    licenses: list[LicenseId] = []
     for position in added:
         item = get_item(tx, position.sku)
         options = merge_options(item.options, position.options)
-        licenses += repository.add_licenses(tx, order, position, item=item, options=options)
+        repository.add_licenses(tx, order, position, item=item, options=options)
+    repository.add_positions(tx, order, added)
     tx.emit(
         "order.created" if created else "order.extended",
         subject=order.order_number,
-        data={"order_number": order.order_number, "ticket": order.ticket, "licenses": list(licenses)},
+        # Thousands of licence ids are no event; whoever wants them reads the ticket.
+        data={
+            "order_number": order.order_number,
+            "ticket": order.ticket,
+            "positions": [position.position for position in added],
+            "license_count": sum(position.quantity for position in added),
+        },
     )

@@ -63,14 +63,16 @@ def _emit_issued(tx: Tx, transfer: Transfer, result: ProgrammingResult) -> None:
 def roll_back(db: Database, transfer: Transfer, reason: str) -> bool:
     """Free the licences and give the quota back; says whether it was still to be done. Nothing is counted.
 
-    The operation id of the reservation is freed as well, so that the caller can try the same request again.
+    The operation id of the reservation and the context it used are freed as well, so that the caller can try the same
+    request again.
     """
 
     def body(tx: Tx) -> JsonObject:
         containers.touch_container(tx, transfer.container)
         if not repository.roll_back(tx, transfer.transfer_id, reason):
             return {"rolled_back": False}
-        licenses.free_licenses(tx, transfer.transfer_id)
+        licenses.free_licenses(tx, transfer.transfer_id, [license_id for license_id, _ in transfer.licenses])
+        containers.give_context_back(tx, transfer.container)
         metering.release(
             tx, effects_of(transfer.transfer_id, transfer.licenses), month=Month.parse(transfer.month)
         )

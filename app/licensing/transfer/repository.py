@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, insert, or_, select, update
 
 from app.core.clock import from_us, to_us
 from app.core.db import Reader, Row, Tx
@@ -30,7 +30,7 @@ _UNFINISHED = (
     .where(
         _t.c.container == bindparam("b_container"),
         _t.c.fuc > bindparam("b_fuc"),
-        _t.c.state.in_([str(TransferState.RESERVED), str(TransferState.ISSUED)]),
+        or_(_t.c.state == str(TransferState.RESERVED), _t.c.state == str(TransferState.ISSUED)),
     )
     .order_by(_t.c.fuc)
 )
@@ -40,6 +40,11 @@ _DUE = (
     .where(_t.c.state == str(TransferState.RESERVED), _t.c.retry_at_us <= bindparam("b_now"))
     .order_by(_t.c.retry_at_us)
     .limit(bindparam("b_limit"))
+)
+_LEFT_OVER = (
+    select(_t.c.transfer_id)
+    .where(_t.c.state == str(TransferState.RESERVED), _t.c.created_at_us < bindparam("b_before"))
+    .order_by(_t.c.transfer_id)
 )
 _PUT_OFF = (
     update(_t)
@@ -205,6 +210,11 @@ def list_due(reader: Reader, *, limit: int) -> list[TransferId]:
         TransferId(row.transfer_id)
         for row in reader.all(_DUE, {"b_now": to_us(reader.now), "b_limit": limit})
     ]
+
+
+def list_left_over(reader: Reader, *, before: datetime) -> list[TransferId]:
+    """Transfers that were reserved before a time and have not ended."""
+    return [TransferId(row.transfer_id) for row in reader.all(_LEFT_OVER, {"b_before": to_us(before)})]
 
 
 def get_job(reader: Reader, transfer_id: TransferId) -> JsonObject:

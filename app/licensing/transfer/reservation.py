@@ -25,6 +25,8 @@ from app.licensing.container.container_rule import (
     unexpected_state,
 )
 from app.licensing.errors import (
+    ContainerNotFound,
+    ContextReplayed,
     ContextWrongContainer,
     ContextWrongFirmCode,
     LicensePending,
@@ -43,6 +45,7 @@ from app.licensing.transfer.transfer_plan import (
     TransferAction,
     TransferState,
     Wish,
+    check_number,
     plan_actions,
 )
 from editions import Effect, metering, month_of
@@ -67,7 +70,7 @@ class TransferRequest:
         container: the serial that the caller means; None takes the context's word.
         wish: what to move; ignored for `auto_update`.
         authenticated: the vendor's own system asks; otherwise only a ticket's holder, who has to show the ticket before
-            a contradicting context stops the container.
+            his context registers a container or, contradicting the books, stops it.
     """
 
     context: Context
@@ -76,6 +79,11 @@ class TransferRequest:
     wish: Wish
     principal: str
     authenticated: bool
+
+    @property
+    def vouched_for(self) -> bool:
+        """Whether the request comes from the vendor or with a ticket (which is looked up in any case)."""
+        return self.authenticated or self.wish.ticket is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,13 +126,15 @@ def natural_key(request: TransferRequest) -> str:
 
 
 def check_request(request: TransferRequest, identity: InstanceIdentity) -> None:
-    """Refuse a context that was not made for this request.
+    """Refuse a request that makes no sense by itself, or a context that was not made for it.
 
     Raises:
+        InputInvalid: it names more licences than one transfer can move.
         ContextWrongContainer: the caller names another container.
         ContextWrongFirmCode: made for another vendor's instance.
     """
     context = request.context
+    check_number(len(request.wish.activate or ()) + len(request.wish.deactivate))
     if request.container is not None and request.container != context.serial:
         raise ContextWrongContainer(
             f"The context comes from container {context.serial}, not from {request.container}.",
@@ -199,21 +209,38 @@ class _Reserving:
         unfinished = repository.list_unfinished(self._tx, container.serial, above_fuc=container.fuc_confirmed)
         repeated = self._find_repeated(unfinished, verdict)
         if repeated is not None:
+            # Nothing happened under this operation id. It stays free: if that transfer is rolled back, the same
+            # request under the same id opens a new one.
+            self._tx.forget(self._tx.op_id)
             return {"transfer_id": repeated, "fresh": False}
+        missing = [each for each in unfinished if each.fuc > self._context.fuc]
         self._refuse(unfinished, verdict)
         confirm_proven(self._tx, container, self._context)
-        missing = [each for each in unfinished if each.fuc > self._context.fuc]
         if self._request.action is TransferAction.AUTO_UPDATE:
-            return {"transfer_id": missing[-1].transfer_id if missing else None, "fresh": False}
+            return self._bring_up_to_date(container, missing)
         if isinstance(verdict, Fits) and verdict.newly_proven:
             candidates = self._load_licenses()
-        return self._open_transfer(container, candidates, missing)
+        return self._open_transfer(container, self._plan(container, candidates), missing)
+
+    def _bring_up_to_date(self, container: Container, missing: Sequence[UnfinishedTransfer]) -> JsonObject:
+        """The newest update that the container lacks; made anew if the stored one does not fit it any more."""
+        if not missing:
+            return {"transfer_id": None, "fresh": False}
+        job = repository.get_job(self._tx, missing[-1].transfer_id)
+        starts_too_late = int(str(job["base_fuc"])) > self._context.fuc
+        if starts_too_late or job["container_key"] != dict(self._context.encryption_key):
+            # Staff has accepted an older state of the container, or a new key: nothing is moved, so nothing counts.
+            return self._open_transfer(container, (), missing)
+        return {"transfer_id": missing[-1].transfer_id, "fresh": False}
 
     def _take_container(self) -> bool:
         """Touch the container's row first: it guards everything that follows. True when it is new here."""
         tx, context = self._tx, self._context
         if containers.touch_container(tx, context.serial):
             return False
+        if not self._request.vouched_for:
+            # Whoever registers a serial first fixes its key: not for somebody who has shown nothing.
+            raise ContainerNotFound(f"Container {context.serial} is not known here.", serial=context.serial)
         if containers.register_container(tx, context):
             tx.emit(
                 "container.registered",
@@ -237,7 +264,7 @@ class _Reserving:
 
     def _stop_container(self, verdict: Unexpected) -> JsonObject:
         request, context = self._request, self._context
-        if not request.authenticated and request.wish.ticket is None:
+        if not request.vouched_for:
             raise unexpected_state(context.serial, verdict.reason)
         containers.set_unexpected(self._tx, context, verdict.reason)
         self._tx.emit(
@@ -265,15 +292,21 @@ class _Reserving:
                 transfer_id=open_ones[0],
                 serial=self._context.serial,
             )
-        if isinstance(verdict, Refused):
+        if isinstance(verdict, Refused) and not self._only_asks_again(verdict):
             raise verdict.error
 
+    def _only_asks_again(self, verdict: Refused) -> bool:
+        """The newest context once more, and nothing asked for but what is there already: a repeat of `auto_update`."""
+        return self._request.action is TransferAction.AUTO_UPDATE and isinstance(verdict.error, ContextReplayed)
+
+    def _plan(self, container: Container, candidates: Sequence[License]) -> tuple[PlannedAction, ...]:
+        target = Target(serial=container.serial, container_type=container.container_type)
+        return plan_actions(self._request.wish, candidates, target=target, now=self._tx.now)
+
     def _open_transfer(
-        self, container: Container, candidates: Sequence[License], missing: Sequence[UnfinishedTransfer]
+        self, container: Container, planned: Sequence[PlannedAction], missing: Sequence[UnfinishedTransfer]
     ) -> JsonObject:
         tx, request = self._tx, self._request
-        target = Target(serial=container.serial, container_type=container.container_type)
-        planned = plan_actions(request.wish, candidates, target=target, now=tx.now)
         transfer_id = TransferId(new_id("trf"))
         for each in planned:
             if not licenses.hold_license(tx, each.license, transfer_id):

@@ -15,7 +15,7 @@ import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 from anyio import to_thread
@@ -113,7 +113,10 @@ class TransferService:
         opened, fresh = await to_thread.run_sync(open_transfer)
         if opened is None:
             return None, False
-        return await self._drive(opened, self._wait if wait is None else wait), fresh
+        transfer = await self._drive(opened, self._wait if wait is None else wait)
+        if transfer.state is TransferState.ROLLED_BACK:
+            raise _rolled_back(transfer)
+        return transfer, fresh
 
     def _open(self, transfer_id: TransferId) -> _Opened:
         def both(reader: Reader) -> _Opened:
@@ -144,7 +147,7 @@ class TransferService:
 
     async def _program(self, transfer: Transfer, job: JsonObject, wait: timedelta) -> Transfer:
         if self._db.clock.now() >= transfer.deadline_at:
-            raise await self._give_up(transfer, "deadline_passed")
+            return await self._give_up(transfer, "deadline_passed")
         try:
             result = await self._programmer.program(job_from_json(transfer.transfer_id, job), wait=wait)
         except (FsbUnavailable, FsbProtocolError, PoolUnknown) as error:
@@ -152,8 +155,10 @@ class TransferService:
             _log.warning("box_not_reached", extra={"transfer_id": transfer.transfer_id, "code": error.code})
             return transfer
         except FsbRejected as error:
-            refusal = await self._give_up(transfer, error.code)
-            raise (error if isinstance(error, BoxQueueFull) else refusal) from error
+            ended = await self._give_up(transfer, error.code)
+            if ended.state is not TransferState.ROLLED_BACK:
+                return ended
+            raise (error if isinstance(error, BoxQueueFull) else _rolled_back(ended)) from error
         if isinstance(result, JobPending):
             return transfer
         return await to_thread.run_sync(self._issue, transfer, result)
@@ -162,13 +167,14 @@ class TransferService:
         outcome.issue(self._db, transfer, result)
         return self.get_transfer(transfer.transfer_id)
 
-    async def _give_up(self, transfer: Transfer, reason: str) -> TransferRolledBack:
-        await to_thread.run_sync(outcome.roll_back, self._db, transfer, reason)
-        return TransferRolledBack(
-            "No box could program this transfer. Nothing was counted and the licences are free again; try again later.",
-            transfer_id=transfer.transfer_id,
-            reason=reason,
-        )
+    async def _give_up(self, transfer: Transfer, reason: str) -> Transfer:
+        """Roll back, unless somebody else was faster; how the transfer ended is the answer, whoever ended it."""
+
+        def roll_back() -> Transfer:
+            outcome.roll_back(self._db, transfer, reason)
+            return self.get_transfer(transfer.transfer_id)
+
+        return await to_thread.run_sync(roll_back)
 
     async def confirm_transfer(
         self, transfer_id: TransferId, receipt: Context, command: Command
@@ -199,14 +205,23 @@ class TransferService:
 
         Each is claimed by a compare-and-set, so that two lines do not both send it (it would do no harm).
         """
-        due = await to_thread.run_sync(self._claim_due)
-        for transfer_id in due:
-            opened = await to_thread.run_sync(self._open, transfer_id)
+        return await self._drive_each(await to_thread.run_sync(self._claim_due), wait)
+
+    async def drive_left_over(self, *, before: datetime, wait: timedelta = timedelta(0)) -> int:
+        """Take up what was reserved before a time, leases or not: for the start of a process that is the only driver."""
+        left_over = await to_thread.run_sync(find_left_over, self._db, before)
+        return await self._drive_each([each for each in left_over if each not in self._driving], wait)
+
+    async def _drive_each(self, transfers: list[TransferId], wait: timedelta) -> int:
+        for transfer_id in transfers:
             try:
-                await self._drive(opened, wait)
+                await self._drive(await to_thread.run_sync(self._open, transfer_id), wait)
             except (TransferRolledBack, BoxQueueFull) as error:
                 _log.info("transfer_rolled_back", extra={"transfer_id": transfer_id, "code": error.code})
-        return len(due)
+            except Exception:
+                # One that cannot be ended must not keep the others waiting; its own deadline still holds.
+                _log.exception("transfer_not_driven", extra={"transfer_id": transfer_id})
+        return len(transfers)
 
     def _claim_due(self) -> list[TransferId]:
         due = self._db.read(lambda reader: repository.list_due(reader, limit=DUE_AT_ONCE))
@@ -223,6 +238,19 @@ class TransferService:
             command.op_id, lambda tx: {"claimed": repository.put_off(tx, transfer_id, until=until)}
         )
         return bool(answer.value["claimed"])
+
+
+def find_left_over(db: Database, before: datetime) -> list[TransferId]:
+    """Transfers of an instance that were reserved before a time and have not ended. Blocks for a read."""
+    return db.read(lambda reader: repository.list_left_over(reader, before=before))
+
+
+def _rolled_back(transfer: Transfer) -> TransferRolledBack:
+    return TransferRolledBack(
+        "No box could program this transfer. Nothing was counted and the licences are free again; try again later.",
+        transfer_id=transfer.transfer_id,
+        reason=transfer.reason,
+    )
 
 
 def job_from_json(transfer_id: TransferId, stored: JsonObject) -> ProgrammingJob:

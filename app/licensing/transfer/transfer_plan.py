@@ -139,18 +139,27 @@ def plan_actions(
         planned += [
             _activation(license_id, known, wish, target=target, now=now) for license_id in wish.activate
         ]
-    _check_number(planned)
+    _check_planned(planned)
     return tuple(sorted(planned, key=lambda each: (_ORDER[each.action], each.license.license_id)))
 
 
-def _check_number(planned: Sequence[PlannedAction]) -> None:
-    if not planned:
-        raise InputInvalid("Name at least one licence.", field="license_ids")
-    if len(planned) > ACTIONS_MAX:
+def check_number(licenses: int) -> None:
+    """Refuse more licences than one transfer can move.
+
+    Raises:
+        InputInvalid: more than 100.
+    """
+    if licenses > ACTIONS_MAX:
         raise InputInvalid(
             f"One transfer moves at most {ACTIONS_MAX} licences; name the first ones by id.",
             field="license_ids",
         )
+
+
+def _check_planned(planned: Sequence[PlannedAction]) -> None:
+    if not planned:
+        raise InputInvalid("Name at least one licence.", field="license_ids")
+    check_number(len(planned))
     if len({each.license.license_id for each in planned}) != len(planned):
         raise InputInvalid("A licence is named twice.", field="license_ids")
 

@@ -1,0 +1,76 @@
+# Everything a person or a machine does with this repository. `make help` lists it.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+UV_VERSION := 0.13.9
+# mariadbd lives in /usr/sbin, which an ordinary user's search path may lack.
+export PATH := $(PATH):/usr/sbin:/sbin
+
+.PHONY: help run test check lint fast-test bench format lock clean binaries
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*  ## /\t/' | expand -t 14
+
+run: $(VENV)/.runtime  ## start the platform with its demo instances and walk through the story
+	@exec $(BIN)/wops up --demo --walk
+
+test: $(VENV)/.development binaries lint  ## everything: format, lint, types, imports, spelling, all tests on SQLite and MariaDB
+	@$(BIN)/pytest
+
+check: $(VENV)/.development lint fast-test  ## what every commit passes: the above with unit and architecture tests only (< 60 s)
+
+bench: $(VENV)/.development binaries  ## all benchmarks, or some: make bench ONLY="name name"
+	@$(BIN)/python -m tests.bench $(ONLY)
+
+format: $(VENV)/.development  ## rewrite the code in the one format and mend what can be mended
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format .
+
+lint: $(VENV)/.development
+	@$(BIN)/ruff format --check . || { echo "not formatted: run 'make format'" >&2; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/lint-imports --no-logo | tail -n 25
+	@$(BIN)/codespell
+
+fast-test: $(VENV)/.development
+	@$(BIN)/pytest tests/unit tests/architecture
+
+binaries:
+	@bash .ci/binaries
+
+lock:  ## recompile the requirement files from pyproject.toml (LOCK_FLAGS=--upgrade takes newer versions)
+	@scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; \
+	$(PYTHON) -m venv "$$scratch"; \
+	"$$scratch/bin/pip" --disable-pip-version-check --quiet install uv==$(UV_VERSION); \
+	for pair in build:requirements.txt development:requirements-dev.txt; do \
+		UV_SYSTEM_CERTS=1 "$$scratch/bin/uv" pip compile pyproject.toml --group "$${pair%%:*}" \
+			--output-file "$${pair#*:}" --python-version 3.11 --generate-hashes --no-header --no-config \
+			--no-emit-index-url --no-emit-find-links --quiet $(LOCK_FLAGS); \
+	done
+
+clean:  ## remove the checkers' caches (the virtual environment stays)
+	@rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist *.egg-info
+	@find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+# One environment, two levels: `make run` does without the development tools.
+$(BIN)/python:
+	@bash .ci/python $(PYTHON) $(VENV)
+
+$(VENV)/.runtime: requirements.txt pyproject.toml | $(BIN)/python
+	@echo "installing what wops needs ..." >&2
+	@$(PIP) install --require-hashes --requirement requirements.txt
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.development: requirements-dev.txt $(VENV)/.runtime
+	@echo "installing the development tools ..." >&2
+	@$(PIP) install --require-hashes --requirement requirements-dev.txt
+	@touch $@

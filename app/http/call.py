@@ -1,0 +1,236 @@
+"""One web-service call: who it is, whether it may, and how it is counted.
+
+    network → certificate → Basic → scope → edition → body → quota → the route → counted or given back → answer
+
+Reads take a right from the line's stock before they are served. Writes are counted in the transaction of their own effect; a write that
+was processed but refused (404, 409, 412) is counted like a read. Malformed requests, repeats that change nothing, our own 5xx and 429
+are not counted. **Source:** "Decisions" in the domain reference; which 4xx count as processed is our own decision.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import ipaddress
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Final, cast
+
+from anyio import to_thread
+from fastapi.routing import APIRoute
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.core.command import Command
+from app.core.db import Tx
+from app.http.idempotency import REPLAYED, operation_id_of
+from app.http.problem import problem_response
+from app.http.request_body import fingerprint, read_body
+from app.operations.line import InstanceRuntime
+from editions import (
+    CallPermit,
+    EditionsError,
+    QuotaState,
+    WebServiceCall,
+    count_call,
+    rate_limit_headers,
+)
+from tenancy import Address, Admitted, BasicCredentials, Scope
+
+PROCESSED: Final = frozenset({404, 409, 412})
+"""Refusals that a service has worked out; together with every answer below 400 they count."""
+SCOPE: Final = "x-wops-scope"
+NEEDS_KEY: Final = "x-wops-idempotency-key-required"
+_BASIC_MAX: Final = 512
+_UNKNOWN_PEER: Final = ipaddress.IPv6Address("::")
+
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+class Call:
+    """An admitted call of an instance's web services."""
+
+    def __init__(
+        self,
+        request: Request,
+        runtime: InstanceRuntime,
+        admitted: Admitted,
+        *,
+        operation: str,
+        body: bytes,
+        key_required: bool,
+    ) -> None:
+        self.runtime = runtime
+        self.principal = admitted.principal.name
+        self._request = request
+        self._operation = operation
+        self._permit: CallPermit | None = None
+        self._charged: QuotaState | None = None
+        self._replayed = False
+        self._quotas: list[QuotaState] = []
+        op_id = operation_id_of(request, principal=self.principal, operation=operation, required=key_required)
+        self._counted = self._call(201)
+        self.command = Command(op_id=op_id, fingerprint=fingerprint(request, body), charge=self._charge)
+
+    async def begin_read(self) -> None:
+        """Take a right for a call that changes nothing.
+
+        Raises:
+            QuotaExceeded, EditionFeatureUnavailable, NoContractInForce: no right is left, or there are none.
+        """
+        calls = self.runtime.calls
+        self._permit = calls.try_begin() or await to_thread.run_sync(calls.begin)
+
+    def mark_replayed(self) -> None:
+        """The request had been carried out before: it is not counted, and the answer says so."""
+        self._replayed = True
+
+    def show_quota(self, state: QuotaState) -> None:
+        """Show a further quota in the answer's RateLimit headers."""
+        self._quotas.append(state)
+
+    async def end(self, response: Response) -> Response:
+        """Count the call by its answer and show the quota.
+
+        Raises:
+            QuotaExceeded: a refused write found no right left to be counted with.
+        """
+        if self._replayed:
+            response.headers[REPLAYED] = "true"
+        if self._charged is None:
+            await self._settle(response.status_code)
+        state = self._charged or self.runtime.calls.state
+        shown = [*self._quotas, *([state] if state is not None else [])]
+        for name, value in rate_limit_headers(shown, self.runtime.clock.now()):
+            response.headers[name] = value
+        return response
+
+    async def _settle(self, status: int) -> None:
+        counts = not self._replayed and (status < 400 or status in PROCESSED)
+        if not counts:
+            if self._permit is not None:
+                self._permit.give_back()
+            return
+        if self._permit is None:
+            try:
+                await self.begin_read()
+            except EditionsError:
+                if status < 400:
+                    # A receipt is never refused for a quota; without a right left it stays uncounted: overshoot is 0.
+                    return
+                raise
+        if self._permit is not None:
+            self._permit.count(self._call(status))
+
+    def _charge(self, tx: Tx) -> None:
+        self._charged = count_call(tx, self._counted)
+
+    def _call(self, status: int) -> WebServiceCall:
+        return WebServiceCall(
+            operation=self._operation,
+            principal=self.principal,
+            request_id=self._request.scope["wops.request_id"],
+            answered_at=self.runtime.clock.now(),
+            status=status,
+        )
+
+
+class WebServiceRoute(APIRoute):
+    """A route of an instance's web services: authenticated, scoped, metered. Nothing is served without."""
+
+    def get_route_handler(self) -> Handler:
+        """Put admission before the route and counting after it."""
+        original = super().get_route_handler()
+        extra: Mapping[str, Any] = self.openapi_extra or {}
+        scope = cast(Scope, extra[SCOPE])
+        operation = str(self.operation_id)
+        reads = (self.methods or set()) <= {"GET", "HEAD"}
+        key_required = bool(extra.get(NEEDS_KEY))
+
+        async def handle(request: Request) -> Response:
+            runtime: InstanceRuntime = request.scope["wops.instance"]
+            admitted = await admit(request, runtime)
+            admitted.require(scope)
+            await check_edition(runtime)
+            body = b"" if reads else await read_body(request)
+            call = Call(request, runtime, admitted, operation=operation, body=body, key_required=key_required)
+            request.state.call = call
+            if reads:
+                await call.begin_read()
+            try:
+                response = await original(request)
+            except Exception as error:
+                response = problem_response(error, request_id=request.scope["wops.request_id"])
+            return await call.end(response)
+
+        return handle
+
+
+class PlainRoute(APIRoute):
+    """A route that is not a web service: bounded body of the right type, nothing else."""
+
+    def get_route_handler(self) -> Handler:
+        """Read the body before the route does."""
+        original = super().get_route_handler()
+        reads = (self.methods or set()) <= {"GET", "HEAD"}
+
+        async def handle(request: Request) -> Response:
+            request.state.body = b"" if reads else await read_body(request)
+            return await original(request)
+
+        return handle
+
+
+async def admit(request: Request, runtime: InstanceRuntime) -> Admitted:
+    """Let a caller in by the instance's access policy.
+
+    Raises:
+        AccessDenied, InstanceNotFound: see `tenancy.AccessCache.check`.
+    """
+    peer, basic = peer_of(request), basic_of(request)
+    admitted = runtime.access.check_held(peer=peer, basic=basic)
+    if admitted is None:
+        admitted = await to_thread.run_sync(lambda: runtime.access.check(peer=peer, basic=basic))
+    request.scope["wops.principal"] = admitted.principal.name
+    return admitted
+
+
+async def check_edition(runtime: InstanceRuntime) -> None:
+    """Refuse editions without web services, after a look at the contracts themselves.
+
+    Raises:
+        EditionFeatureUnavailable: the edition in force has none.
+    """
+    if runtime.access.held_web_services():
+        return
+    await to_thread.run_sync(runtime.require_web_services)
+
+
+def call_of(request: Request) -> Call:
+    """The call that a web-service route is serving."""
+    return cast(Call, request.state.call)
+
+
+def peer_of(request: Request) -> Address:
+    """The caller's address as this server saw it; headers that callers can set are never believed."""
+    client = request.client
+    try:
+        return ipaddress.ip_address(client.host) if client is not None else _UNKNOWN_PEER
+    except ValueError:
+        return _UNKNOWN_PEER
+
+
+def basic_of(request: Request) -> BasicCredentials | None:
+    """User name and secret of an `Authorization: Basic` header; None if there is none that could be read."""
+    scheme, _, value = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "basic" or len(value) > _BASIC_MAX:
+        return None
+    try:
+        user, colon, secret = base64.b64decode(value.strip(), validate=True).decode().partition(":")
+    except (binascii.Error, ValueError):
+        return None
+    return (user, secret) if colon else None
+
+
+def needs(scope: Scope, *, key: bool = False) -> dict[str, Any]:
+    """What a web-service route demands, for FastAPI's `openapi_extra`: a scope, and maybe an idempotency key."""
+    return {SCOPE: scope, **({NEEDS_KEY: True} if key else {})}

@@ -1,0 +1,74 @@
+"""The one table from the code of an error to the problem that callers see. Pure.
+
+It is keyed by code and not by class, because errors travel by their code: from the gateway, in the records
+of operations, to the pages. A test walks all modules and fails if a subclass of `DomainError` has no row.
+
+**Source:** statuses by STYLE §3 and the peers reference §3: 422 malformed or out of range · 404 absent or not
+yours · 409 state and conflicts · 412 stale version · 403 not allowed · 401 not known · 429 quota or queue ·
+503 come back later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from app.core.errors import DomainError
+from app.http.problem_catalog_access import ACCESS_PROBLEMS
+from app.http.problem_catalog_box import BOX_PROBLEMS
+from app.http.problem_catalog_container import CONTAINER_PROBLEMS
+from app.http.problem_catalog_edition import EDITION_PROBLEMS
+from app.http.problem_catalog_kernel import KERNEL_PROBLEMS
+from app.http.problem_catalog_kind import ProblemKind
+from app.http.problem_catalog_license import LICENSE_PROBLEMS
+from app.http.problem_catalog_platform import PLATFORM_PROBLEMS
+from app.http.problem_catalog_transfer import TRANSFER_PROBLEMS
+
+PROBLEM_KINDS: Final[tuple[ProblemKind, ...]] = (
+    *KERNEL_PROBLEMS,
+    *LICENSE_PROBLEMS,
+    *TRANSFER_PROBLEMS,
+    *EDITION_PROBLEMS,
+    *BOX_PROBLEMS,
+    *PLATFORM_PROBLEMS,
+    *ACCESS_PROBLEMS,
+    *CONTAINER_PROBLEMS,
+)
+"""Every kind once; each has a page."""
+
+_BY_CODE: Final[dict[str, ProblemKind]] = {kind.code: kind for kind in PROBLEM_KINDS}
+
+INTERNAL_ERROR: Final = _BY_CODE["internal_error"]
+
+WITHHELD: Final = frozenset(
+    {
+        # Whether a key lies open or is lost is nobody's business but the operators', who read it in the log.
+        "credential_key_damaged",
+        "credential_key_exposed",
+        "key_damaged",
+        "key_encryption_key_exposed",
+        "key_encryption_key_missing",
+        "keystore_error",
+        # Defects of ours that say nothing to a caller.
+        "effect_already_recorded",
+        "effect_not_reserved",
+        # Roots: raised by nobody as such.
+        "editions_error",
+        "fsb_error",
+        "routing_error",
+        "tenancy_error",
+    }
+)
+"""Codes of errors that callers see as `internal_error`."""
+
+PROBLEM_BY_CODE: Final[Mapping[str, ProblemKind]] = MappingProxyType(
+    _BY_CODE | dict.fromkeys(WITHHELD, INTERNAL_ERROR)
+)
+"""The problem for every code that an error may carry."""
+
+
+def problem_kind_of(error: DomainError) -> ProblemKind:
+    """The kind of an error: its own or that of its nearest ancestor."""
+    codes = (getattr(ancestor, "code", "") for ancestor in type(error).__mro__)
+    return next((PROBLEM_BY_CODE[code] for code in codes if code in PROBLEM_BY_CODE), INTERNAL_ERROR)

@@ -1,0 +1,66 @@
+"""Reading a request body: not more than allowed, and of the right type, before anything looks into it."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final
+
+from starlette.requests import Request
+
+from app.core.errors import DomainError
+
+BODY_MAX: Final = 1024 * 1024
+"""Bytes. **Source:** ecosystem reference §8 (limits)."""
+
+
+class BodyTooLarge(DomainError):
+    """The request body is larger than this server reads."""
+
+    code = "body_too_large"
+
+
+class MediaTypeUnsupported(DomainError):
+    """The request body is of another type than the route understands."""
+
+    code = "media_type_unsupported"
+
+
+async def read_body(request: Request) -> bytes:
+    """Read the whole body; the request keeps it, so that the route can read it again.
+
+    Raises:
+        BodyTooLarge: it says so, or grows so.
+        MediaTypeUnsupported: there is a body and it is not JSON.
+    """
+    if _declared_length(request) > BODY_MAX:
+        raise _too_large()
+    received = bytearray()
+    async for chunk in request.stream():
+        received += chunk
+        if len(received) > BODY_MAX:
+            raise _too_large()
+    body = bytes(received)
+    request._body = body
+    if (
+        body
+        and request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json"
+    ):
+        raise MediaTypeUnsupported("Send the body as application/json.", expected="application/json")
+    return body
+
+
+def fingerprint(request: Request, body: bytes) -> str:
+    """What makes two requests the same: method, path, query and body."""
+    digest = hashlib.sha256()
+    for part in (request.method.encode(), request.url.path.encode(), request.url.query.encode(), body):
+        digest.update(len(part).to_bytes(8, "big") + part)
+    return digest.hexdigest()
+
+
+def _declared_length(request: Request) -> int:
+    declared = request.headers.get("content-length", "0")
+    return int(declared) if declared.isascii() and declared.isdigit() else 0
+
+
+def _too_large() -> BodyTooLarge:
+    return BodyTooLarge(f"A request body has at most {BODY_MAX} bytes.", most=BODY_MAX)

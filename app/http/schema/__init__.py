@@ -1,0 +1,1 @@
+"""Requests and answers as pydantic models; the only place where pydantic meets the domain."""

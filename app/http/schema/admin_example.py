@@ -1,0 +1,126 @@
+"""Examples of the admin API for the OpenAPI description."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+_TIME: Final = "2026-11-21T10:15:00Z"
+_INSTANCE_ID: Final = "ins_019b0a3c3a1b7c2d8e9f0a1b2c3d4e5f"
+
+CUSTOMER: Final[dict[str, Any]] = {
+    "customer_id": "cus_019b0a3c2f7d7e8f9a0b1c2d3e4f5a6b",
+    "name": "acme",
+    "display_name": "ACME Drawing GmbH",
+    "created_at": _TIME,
+}
+INSTANCE: Final[dict[str, Any]] = {
+    "instance_id": _INSTANCE_ID,
+    "customer_id": CUSTOMER["customer_id"],
+    "name": "acme-ha",
+    "edition": "high_availability",
+    "lines": 2,
+    "country": "DE",
+    "firm_code": 6000010,
+    "pool": "acme-ha",
+    "state": "ready",
+    "health": "unknown",
+    "config_version": 1,
+    "applied_version": 1,
+    "created_at": _TIME,
+}
+OPERATION: Final[dict[str, Any]] = {
+    "operation_id": "opn_019b0a3c3b2c7d3e8f9a0b1c2d3e4f5a",
+    "kind": "provision_instance",
+    "object_id": _INSTANCE_ID,
+    "state": "running",
+    "steps": [{"name": "create_database", "state": "done"}, {"name": "install_firm_key", "state": "pending"}],
+    "attempts": 1,
+    "deadline_at": "2026-11-21T11:15:00Z",
+    "error_code": None,
+    "error_message": None,
+    "created_at": _TIME,
+    "finished_at": None,
+}
+CONTRACT: Final[dict[str, Any]] = {
+    "contract_id": "ctr_019b0a3c3c3d7e4f8a9b0c1d2e3f4a5b",
+    "kind": "base",
+    "edition": "high_availability",
+    "lines": 2,
+    "overage": "grace",
+    "effective_from": _TIME,
+    "effective_until": None,
+    "limits": None,
+}
+ACCESS: Final[dict[str, Any]] = {
+    "mode": "all",
+    "methods": ["basic", "network"],
+    "networks": ["192.0.2.0/24"],
+    "network_scopes": ["read"],
+    "version": 2,
+}
+CLIENT: Final[dict[str, Any]] = {
+    "client_id": "cli_019b0a3c3d4e7f508a9b0c1d2e3f4a5b",
+    "name": "erp",
+    "username": "acme-ha.erp",
+    "scopes": ["orders", "read"],
+    "created_at": _TIME,
+    "disabled_at": None,
+    "last_used_at": None,
+}
+CREDENTIALS: Final[dict[str, Any]] = {"client": CLIENT, "secret": "(shown once)"}
+STAFF_TOKEN: Final[dict[str, Any]] = {
+    "token_id": "stk_019b0a3c3e5f70618a9b0c1d2e3f4a5b",
+    "name": "night shift",
+    "role": "operator",
+    "created_at": _TIME,
+    "expires_at": "2027-02-19T10:15:00Z",
+    "revoked_at": None,
+}
+STAFF_CREDENTIALS: Final[dict[str, Any]] = {"token": STAFF_TOKEN, "secret": "(shown once)"}
+EDITIONS: Final[list[dict[str, Any]]] = [
+    {
+        "edition": "datacenter",
+        "name": {"en": "Datacenter", "de": "Datacenter"},
+        "activations": 1500,
+        "web_service_calls": None,
+        "per_line": False,
+        "min_lines": 1,
+        "server": "shared",
+        "box": "shared",
+        "availability_per_mille": 995,
+        "web_services": False,
+    }
+]
+BOX: Final[dict[str, Any]] = {
+    "name": "shared-1",
+    "pool": "shared",
+    "driver": "software",
+    "state": "ready",
+    "jobs_done": 12,
+    "operations_done": 31,
+    "busy_seconds": 0.62,
+    "firm_codes": [6000010],
+}
+POOL: Final[dict[str, Any]] = {
+    "name": "shared",
+    "boxes": ["shared-1"],
+    "ready_boxes": 1,
+    "waiting": 0,
+    "running": 0,
+    "expected_wait_seconds": 0.0,
+}
+LEDGER_ENTRY: Final[dict[str, Any]] = {
+    "effect_id": "trf_019b0a3c6a1b7c2d8e9f0a1b2c3d4e5f:0",
+    "phase": "counted",
+    "kind": "activation",
+    "subject": "lic_019b0a3c5d7e7f018293a4b5c6d7e8f9",
+    "reference": "trf_019b0a3c6a1b7c2d8e9f0a1b2c3d4e5f",
+    "principal": "acme-ha.erp",
+    "at": _TIME,
+    "position": "1763720100000000:1:trf_019b0a3c6a1b7c2d8e9f0a1b2c3d4e5f:0",
+}
+
+
+def page(entry: object) -> dict[str, Any]:
+    """A page with one entry."""
+    return {"data": [entry], "page": {"next": None, "has_more": False}}

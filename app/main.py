@@ -1,0 +1,287 @@
+"""The ASGI applications of the embedded platform, and the process that serves them.
+
+request ─► TraceLayer ─► FrontDoor ─┬─ /livez /readyz
+                                    ├─ /admin /problems …  control
+                                    └─ /{instance}/…       a line, chosen by lb.choose_line
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import uvicorn
+from anyio import to_thread
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.container import Platform
+from app.core.errors import DomainError
+from app.http import admin_api, instance_api, transfers
+from app.http.cursor import CursorCodec
+from app.http.problem import problem_response, register_problem_handlers
+from app.http.problem_catalog import PROBLEM_KINDS
+from app.http.trace import TraceLayer
+from app.operations.line import InstanceRuntime
+from app.web.problem_page import create_problem_router
+from app.workers import FlushWorker, run_loop
+
+CONTROL_SEGMENTS: Final = frozenset({"admin", "problems", "openapi"})
+_VERSION: Final = "1.0.0"
+_OPERATIONS_EVERY_SECONDS: Final = 0.2
+_SWEEP_EVERY_SECONDS: Final = 2.0
+_PUSH_EVERY_SECONDS: Final = 1.0
+
+
+def create_instance_app(platform: Platform) -> FastAPI:
+    """What lines serve: web services and gateways of instances. One application for all lines of a process."""
+    app = _new_app(
+        "wops instance API",
+        "License Central of one instance, for ERP and CRM systems and activation wizards.",
+    )
+    app.state.cursors = CursorCodec(platform.key.derive("cursor"))
+    app.state.root_certificate = platform.fsb.root_certificate
+    for router in (instance_api.router, transfers.api, transfers.gateways):
+        app.include_router(router)
+    return app
+
+
+def create_control_app(platform: Platform) -> FastAPI:
+    """What control serves: the admin API and the pages that explain problems."""
+    app = _new_app(
+        "wops admin API", "Running the fleet: customers, instances, contracts, access, operations."
+    )
+    app.state.platform = platform
+    app.state.cursors = CursorCodec(platform.key.derive("cursor"))
+    app.include_router(admin_api.router)
+    app.include_router(create_problem_router(PROBLEM_KINDS))
+    return app
+
+
+def _new_app(title: str, description: str) -> FastAPI:
+    app = FastAPI(
+        title=title,
+        description=description,
+        version=_VERSION,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+    )
+    register_problem_handlers(app)
+    return app
+
+
+class FrontDoor:
+    """Sends a request to control or to the line that serves the instance in its path."""
+
+    def __init__(self, platform: Platform) -> None:
+        self._platform = platform
+        self._instance_app = create_instance_app(platform)
+        self._control_app = create_control_app(platform)
+        self.ready = False
+        self._own: dict[str, Callable[[Request], Awaitable[JSONResponse]]] = {
+            "/livez": self._livez,
+            "/readyz": self._readyz,
+            "/openapi/instance.json": partial(self._openapi, self._instance_app),
+            "/openapi/admin.json": partial(self._openapi, self._control_app),
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            return
+        own = self._own.get(scope["path"])
+        if own is not None:
+            response = await own(Request(scope))
+            await response(scope, receive, send)
+            return
+        segment = scope["path"].partition("/")[2].partition("/")[0]
+        if segment in CONTROL_SEGMENTS:
+            await self._control_app(scope, receive, send)
+            return
+        try:
+            scope["wops.instance"] = await self._find(segment, scope["wops.request_id"])
+            scope["wops.instance_name"] = segment
+        except DomainError as error:
+            refusal = problem_response(error, request_id=scope["wops.request_id"])
+            await refusal(scope, receive, send)
+            return
+        await self._instance_app(scope, receive, send)
+
+    async def _find(self, name: str, request_key: str) -> InstanceRuntime:
+        directory = self._platform.directory
+        address = directory.find(name, request_key=request_key)
+        if address is None:
+            address = await to_thread.run_sync(lambda: directory.look_up(name, request_key=request_key))
+        line = self._platform.line(address.line_id)
+        known = line.find(address.instance_id)
+        return known if known is not None else await to_thread.run_sync(line.open, address.instance_id)
+
+    async def _livez(self, _request: Request) -> JSONResponse:
+        return JSONResponse({"status": "ok"})
+
+    async def _readyz(self, _request: Request) -> JSONResponse:
+        return JSONResponse(
+            {"status": "ready" if self.ready else "starting"}, status_code=200 if self.ready else 503
+        )
+
+    async def _openapi(self, app: FastAPI, _request: Request) -> JSONResponse:
+        return JSONResponse(app.openapi())
+
+
+class LocalOperatorDoor:
+    """The same application behind the control socket: whoever may open the data directory is staff."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request as the local operator."""
+        if scope["type"] == "http":
+            scope["wops.local_operator"] = True
+        await self._app(scope, receive, send)
+
+
+class Server:
+    """One process that serves the embedded platform on an address and on the control socket.
+
+    Args:
+        platform: started by `run`.
+        on_ready: called with the bound port when requests are served.
+    """
+
+    def __init__(
+        self, platform: Platform, *, on_ready: Callable[[int], Awaitable[None]] | None = None
+    ) -> None:
+        self._platform = platform
+        self._on_ready = on_ready
+        self._stop = asyncio.Event()
+
+    def stop(self) -> None:
+        """Ask the server to finish what is running and end."""
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Serve until told to stop.
+
+        Raises:
+            DomainError: the platform cannot start.
+            OSError: the address is taken.
+        """
+        listener = _listen(self._platform.settings.host, self._platform.settings.port)
+        try:
+            await self._platform.start()
+            await self._serve(listener)
+        finally:
+            await self._platform.stop()
+            listener.close()
+
+    async def _serve(self, listener: socket.socket) -> None:
+        platform = self._platform
+        front = FrontDoor(platform)
+        app = TraceLayer(front, clock=platform.clock)
+        control_socket = _control_socket(platform.settings.control_socket)
+        servers = [_uvicorn(app), _uvicorn(LocalOperatorDoor(app))]
+        flusher = FlushWorker()
+        platform.on_work = flusher.wake
+        loops = [
+            asyncio.create_task(server.serve(sockets=[sock]))
+            for server, sock in zip(servers, (listener, control_socket), strict=True)
+        ]
+        loops += [asyncio.create_task(loop) for loop in self._loops(flusher)]
+        await asyncio.wait(
+            [asyncio.create_task(_all_listening(servers)), *loops], return_when=asyncio.FIRST_COMPLETED
+        )
+        front.ready = True
+        if self._on_ready is not None:
+            loops.append(asyncio.create_task(self._announce(listener.getsockname()[1])))
+        waiting = asyncio.create_task(self._stop.wait())
+        await asyncio.wait([waiting, loops[0]], return_when=asyncio.FIRST_COMPLETED)
+        front.ready = False
+        self._stop.set()
+        for server in servers:
+            server.should_exit = True
+        await asyncio.gather(*loops, return_exceptions=False)
+        control_socket.close()
+        platform.settings.control_socket.unlink(missing_ok=True)
+
+    async def _announce(self, port: int) -> None:
+        if self._on_ready is not None:
+            await self._on_ready(port)
+
+    def _loops(self, flusher: FlushWorker) -> Sequence[Coroutine[Any, Any, None]]:
+        platform, stop = self._platform, self._stop
+        return [
+            flusher.run(stop),
+            run_loop(
+                "operations", platform.runner.run_due, stop=stop, every_seconds=_OPERATIONS_EVERY_SECONDS
+            ),
+            run_loop("sweep", platform.sweep, stop=stop, every_seconds=_SWEEP_EVERY_SECONDS),
+            run_loop("push", platform.push_config, stop=stop, every_seconds=_PUSH_EVERY_SECONDS),
+        ]
+
+
+async def _all_listening(servers: Sequence[_QuietServer]) -> None:
+    for server in servers:
+        await server.listening.wait()
+
+
+class _QuietServer(uvicorn.Server):
+    """Two servers share one process, so signals belong to the command; and somebody waits for the start."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals alone."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and say so."""
+        await super().startup(sockets)
+        self.listening.set()
+
+
+def _uvicorn(app: ASGIApp) -> _QuietServer:
+    config = uvicorn.Config(
+        app,
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=25,
+        h11_max_incomplete_event_size=64 * 1024,
+    )
+    return _QuietServer(config)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError:
+        listener.close()
+        raise
+    listener.set_inheritable(False)
+    return listener
+
+
+def _control_socket(path: Path) -> socket.socket:
+    path.unlink(missing_ok=True)
+    control = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    control.bind(str(path))
+    path.chmod(0o600)
+    return control

@@ -1,0 +1,1 @@
+"""Running the fleet: lines, and where instances are served."""

@@ -1,0 +1,71 @@
+"""Settings of the processes; the only module that reads the environment.
+
+Order: command-line option, `WOPS_…` environment variable, default. No default is a secret.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Everything that differs between two installations."""
+
+    model_config = SettingsConfigDict(env_prefix="WOPS_", extra="ignore")
+
+    data_dir: Path = Field(
+        default=Path(".wops"), description="Databases, keys and box journals of the embedded platform."
+    )
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(default=8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
+    operation_time_ms: int = Field(
+        default=0, ge=0, le=60_000, description="How long a software box takes for one programming operation."
+    )
+    program_wait_seconds: float = Field(
+        default=20.0, ge=0, le=25, description="How long a caller waits for a slow box before he gets 202."
+    )
+    program_deadline_seconds: float = Field(
+        default=600.0, gt=0, description="When a transfer that no box has programmed is rolled back."
+    )
+    drive_lease_seconds: float = Field(
+        default=30.0, gt=0, description="When another line may take over the driving of a transfer."
+    )
+    url: str | None = Field(default=None, description="Address of a running platform, for the command line.")
+    staff_token: str | None = Field(
+        default=None, description="Staff token, for the command line.", repr=False
+    )
+
+    @property
+    def program_wait(self) -> timedelta:
+        """`program_wait_seconds` as a duration."""
+        return timedelta(seconds=self.program_wait_seconds)
+
+    @property
+    def program_deadline(self) -> timedelta:
+        """`program_deadline_seconds` as a duration."""
+        return timedelta(seconds=self.program_deadline_seconds)
+
+    @property
+    def drive_lease(self) -> timedelta:
+        """`drive_lease_seconds` as a duration."""
+        return timedelta(seconds=self.drive_lease_seconds)
+
+    @property
+    def operation_time(self) -> timedelta:
+        """`operation_time_ms` as a duration."""
+        return timedelta(milliseconds=self.operation_time_ms)
+
+    @property
+    def platform_url(self) -> str:
+        """Database URL of the embedded platform database."""
+        return f"sqlite:///{self.data_dir.resolve() / 'platform.db'}"
+
+    @property
+    def control_socket(self) -> Path:
+        """Unix socket on which whoever may open the data directory is staff."""
+        return self.data_dir / "control.sock"

@@ -1,0 +1,196 @@
+"""Everything the gateway, its client and the file formats can refuse or fail with.
+
+    FsbError
+    ├── FsbUnavailable              nothing is decided: send the same job id again later
+    │   ├── PoolWithoutBox          no box of the pool is working
+    │   ├── BoxJournalDamaged       a box refuses work: its journal is damaged before its end
+    │   └── BoxJournalUnwritable    a box refuses work: its journal cannot be written (disk full)
+    ├── FsbRejected                 the gateway said no; nothing was programmed
+    │   ├── JobMalformed · JobIdReused · JobDeadlinePassed · JobUnknown
+    │   ├── PoolUnknown · BoxUnknown · BoxSpecInvalid · BoxQueueFull
+    │   └── FirmCodeNotOwned · FirmKeyMissing · FirmKeyConflict
+    ├── FsbProtocolError            the answer was not understood
+    ├── FileFormatError
+    │   ├── FileMalformed           not one of our files, or damaged in transport
+    │   ├── ContextUntrusted        a context or receipt whose own signature does not hold
+    │   ├── UpdateTampered          an update that was changed after it was made
+    │   ├── UpdateUntrusted         an update whose signer does not lead to the expected root and firm code
+    │   └── UpdateForOtherContainer an update encrypted to another container
+    └── KeystoreError
+        ├── KeyEncryptionKeyExposed · KeyEncryptionKeyMissing
+        └── KeyDamaged
+
+The client raises the same classes that the gateway raised: they travel by their `code`.
+"""
+
+from __future__ import annotations
+
+from app.core.errors import DomainError
+
+
+class FsbError(DomainError):
+    """Root of this package's errors."""
+
+    code = "fsb_error"
+
+
+class FsbUnavailable(FsbError):
+    """The gateway or the box cannot work now. Sending the same job id again later is safe."""
+
+    code = "fsb_unavailable"
+
+
+class PoolWithoutBox(FsbUnavailable):
+    """The pool exists, and none of its boxes is taking work."""
+
+    code = "pool_without_box"
+
+
+class BoxJournalDamaged(FsbUnavailable):
+    """The box cannot tell any more which jobs it has done, so it does none."""
+
+    code = "box_journal_damaged"
+
+
+class BoxJournalUnwritable(FsbUnavailable):
+    """The box cannot record what it does, so it hands nothing out."""
+
+    code = "box_journal_unwritable"
+
+
+class FsbRejected(FsbError):
+    """The gateway refused. Nothing was programmed for this call; `detail["reason"]` holds a code unknown here."""
+
+    code = "fsb_rejected"
+
+
+class JobMalformed(FsbRejected):
+    """The job contradicts itself, e.g. its steps are not consecutive."""
+
+    code = "job_malformed"
+
+
+class JobIdReused(FsbRejected):
+    """The job id belongs to a job with other content."""
+
+    code = "job_id_reused"
+
+
+class JobDeadlinePassed(FsbRejected):
+    """The job waited until its deadline; nothing was programmed."""
+
+    code = "job_deadline_passed"
+
+
+class JobUnknown(FsbRejected):
+    """No queue and no journal knows the job id; sending the job again is safe."""
+
+    code = "job_unknown"
+
+
+class PoolUnknown(FsbRejected):
+    """There is no such pool."""
+
+    code = "pool_unknown"
+
+
+class BoxUnknown(FsbRejected):
+    """There is no such box."""
+
+    code = "box_unknown"
+
+
+class BoxSpecInvalid(FsbRejected):
+    """A box cannot be set up as asked, e.g. unknown driver, or its pool would change."""
+
+    code = "box_spec_invalid"
+
+
+class BoxQueueFull(FsbRejected):
+    """The instance has too many jobs waiting; `detail["expected_wait_seconds"]` says when to come back."""
+
+    code = "box_queue_full"
+
+
+class FirmCodeNotOwned(FsbRejected):
+    """The firm code's key slot is bound to another instance."""
+
+    code = "firm_code_not_owned"
+
+
+class FirmKeyMissing(FsbRejected):
+    """No box of the pool holds a key for the firm code."""
+
+    code = "firm_key_missing"
+
+
+class FirmKeyConflict(FsbRejected):
+    """The firm key exists already with another algorithm."""
+
+    code = "firm_key_conflict"
+
+
+class FsbProtocolError(FsbError):
+    """The other side answered something that is not this protocol; `detail["excerpt"]` is bounded."""
+
+    code = "fsb_protocol_error"
+
+
+class FileFormatError(FsbError):
+    """Root of what can be wrong with a context, update or receipt."""
+
+    code = "file_format_error"
+
+
+class FileMalformed(FileFormatError):
+    """The text is not a file of the expected kind."""
+
+    code = "file_malformed"
+
+
+class ContextUntrusted(FileFormatError):
+    """The context or receipt is well formed, but its own signature does not hold."""
+
+    code = "context_untrusted"
+
+
+class UpdateTampered(FileFormatError):
+    """The update was changed after it was made."""
+
+    code = "update_tampered"
+
+
+class UpdateUntrusted(FileFormatError):
+    """The update's signer is not the expected instance's firm key under the expected root."""
+
+    code = "update_untrusted"
+
+
+class UpdateForOtherContainer(FileFormatError):
+    """The update is for another container."""
+
+    code = "update_for_other_container"
+
+
+class KeystoreError(FsbError):
+    """Root of what can be wrong with the key directory."""
+
+    code = "keystore_error"
+
+
+class KeyEncryptionKeyExposed(KeystoreError):
+    """The key-encryption key can be read by others than its owner; it is not used."""
+
+    code = "key_encryption_key_exposed"
+
+
+class KeyEncryptionKeyMissing(KeystoreError):
+    """Wrapped keys exist, their key-encryption key does not; a new one would not open them."""
+
+    code = "key_encryption_key_missing"
+
+
+class KeyDamaged(KeystoreError):
+    """A key file cannot be opened with this key-encryption key."""
+
+    code = "key_damaged"

@@ -1,0 +1,1 @@
+"""The files that travel between License Central and a container: context, update, receipt."""

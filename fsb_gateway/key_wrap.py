@@ -1,0 +1,121 @@
+"""The key-encryption key, and private keys wrapped under it."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_der_private_key,
+)
+
+from fsb_gateway.error import KeyDamaged, KeyEncryptionKeyExposed, KeyEncryptionKeyMissing
+from fsb_gateway.file_format.key import PrivateKey
+
+_KEY_BYTES = 32
+# **Source:** NIST SP 800-38D §8.2: 96 random bits are good for 2³² wrappings under one key.
+_NONCE_BYTES = 12
+_GROUP_AND_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+class KeyWrap:
+    """Wraps private keys with AES-256-GCM. The key's name is bound in, so that files cannot be exchanged."""
+
+    def __init__(self, key_encryption_key: bytes) -> None:
+        self._cipher = AESGCM(key_encryption_key)
+
+    def wrap(self, name: str, key: PrivateKey) -> bytes:
+        """Encrypt a private key under its name."""
+        plain = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+        nonce = os.urandom(_NONCE_BYTES)
+        return nonce + self._cipher.encrypt(nonce, plain, name.encode())
+
+    def unwrap(self, name: str, wrapped: bytes) -> PrivateKey:
+        """Decrypt a private key.
+
+        Raises:
+            KeyDamaged: changed, wrapped under another name, or under another key-encryption key.
+        """
+        try:
+            plain = self._cipher.decrypt(wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], name.encode())
+        except (InvalidTag, ValueError) as error:
+            raise KeyDamaged(
+                f"the key {name} cannot be opened with this key-encryption key", key=name
+            ) from error
+        return load_der_private_key(plain, password=None)  # type: ignore[return-value]  # only our own kinds go in
+
+
+def open_key_encryption_key(path: Path, *, may_create: bool) -> bytes:
+    """Read the key-encryption key, or make it at the first start. The caller holds the directory's lock.
+
+    Args:
+        may_create: false when wrapped keys exist already: a new key would not open them.
+
+    Raises:
+        KeyEncryptionKeyExposed: group or others can read it, or it belongs to somebody else.
+        KeyEncryptionKeyMissing: it is not there and must not be made.
+        KeyDamaged: it has the wrong length.
+    """
+    if not path.exists():
+        if not may_create:
+            raise KeyEncryptionKeyMissing("wrapped keys exist, but not their key-encryption key: restore it")
+        _create(path)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        status = os.fstat(descriptor)
+        if status.st_mode & _GROUP_AND_OTHERS or status.st_uid not in (os.geteuid(), 0):
+            raise KeyEncryptionKeyExposed(
+                "others can read the key-encryption key: set mode 0600 and replace it"
+            )
+        key = os.read(descriptor, _KEY_BYTES + 1)
+    finally:
+        os.close(descriptor)
+    if len(key) != _KEY_BYTES:
+        raise KeyDamaged("the key-encryption key has the wrong length", key=path.name)
+    return key
+
+
+def _create(path: Path) -> None:
+    """Write it under another name first: a crash must not leave half a key behind."""
+    draft = path.with_name(path.name + ".new")
+    draft.unlink(missing_ok=True)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(descriptor, os.urandom(_KEY_BYTES))
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    draft.rename(path)
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Make renames and new files in a directory survive a loss of power."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a whole file with mode 0600 so that a reader, or a crash, sees the old one or the new one."""
+    draft = path.with_name(path.name + ".new")
+    # What lies under this name is the rest of a crash, or a stranger's link in a folder that others can write to.
+    draft.unlink(missing_ok=True)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        view = memoryview(content)
+        while view:
+            view = view[os.write(descriptor, view) :]
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    draft.rename(path)
+    sync_directory(path.parent)

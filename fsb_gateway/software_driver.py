@@ -1,0 +1,65 @@
+"""A box in software: firm keys from the keystore, unwrapped in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA256
+
+from fsb_gateway.box_driver import KeySlot
+from fsb_gateway.file_format.key import PrivateKey
+from fsb_gateway.file_format.update import signing_header
+from fsb_gateway.keystore import FirmKey, Keystore
+
+# **Source:** RFC 7518 §3.4: r and s as 32 bytes each.
+_P256_BYTES = 32
+_ECDSA = ECDSA(SHA256())
+
+
+class SoftwareDriver:
+    """Holds the firm keys of one pool. The pace of a real box is kept by the box's worker, not here."""
+
+    def __init__(self, keystore: Keystore, pool: str) -> None:
+        self._keystore = keystore
+        self._pool = pool
+        self._keys: dict[int, PrivateKey] = {}
+        self._slots: dict[int, KeySlot] = {}
+        self.reload()
+
+    @property
+    def slots(self) -> Mapping[int, KeySlot]:
+        """The key slots by firm code."""
+        return self._slots
+
+    def reload(self) -> None:
+        """Unwrap the firm keys that were added to the pool since."""
+        added = [key for key in self._keystore.firm_keys(self._pool) if key.firm_code not in self._slots]
+        self._keys = {**self._keys, **{key.firm_code: key.key for key in added}}
+        self._slots = {**self._slots, **{key.firm_code: _slot(key) for key in added}}
+
+    def sign(self, firm_code: int, message: bytes) -> bytes:
+        """Sign with the firm code's key: r‖s for ES256, 64 bytes for Ed25519."""
+        return sign_message(self._keys[firm_code], message)
+
+    def close(self) -> None:
+        """Forget the keys."""
+        self._keys, self._slots = {}, {}
+
+
+def sign_message(key: PrivateKey, message: bytes) -> bytes:
+    """Sign the way PKCS#11 does: r‖s for ES256, 64 bytes for Ed25519."""
+    if not isinstance(key, EllipticCurvePrivateKey):
+        return key.sign(message)
+    r, s = decode_dss_signature(key.sign(message, _ECDSA))
+    return r.to_bytes(_P256_BYTES, "big") + s.to_bytes(_P256_BYTES, "big")
+
+
+def _slot(key: FirmKey) -> KeySlot:
+    return KeySlot(
+        firm_code=key.firm_code,
+        instance_id=key.instance_id,
+        algorithm=key.algorithm,
+        header=signing_header(key.algorithm, key.chain),
+    )

@@ -1,0 +1,131 @@
+"""Secrets that wops makes and checks: 256 random bits, stored as keyed hashes.
+
+A slow password hash protects secrets that people choose. These are random, so a keyed SHA-256 is as hard to
+turn back and lets a check cost microseconds; the key lies outside every database, so a stolen database alone
+checks nothing.
+
+**Source:** NIST SP 800-63B §5.1.2.2 (look-up secrets of ≥ 112 bits need no slow hash).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import os
+import secrets
+import stat
+from pathlib import Path
+
+from tenancy.errors import CredentialKeyDamaged, CredentialKeyExposed
+
+CLIENT_SECRET_PREFIX = "wops_client_"  # noqa: S105 - a prefix that secret scanners can look for
+STAFF_TOKEN_PREFIX = "wops_staff_"  # noqa: S105
+_KEY_BYTES = 32
+_SECRET_BYTES = 32
+_LONGEST_SECRET = 256
+"""Longer than any secret of ours; what is longer is not even hashed."""
+_UNKNOWN_HASH = "0" * 64
+"""Stands in for the hash of somebody who does not exist, so that he costs the same."""
+
+
+def make_secret(prefix: str) -> str:
+    """Make a secret: a recognisable prefix and 256 random bits, URL-safe."""
+    return prefix + secrets.token_urlsafe(_SECRET_BYTES)
+
+
+class CredentialKey:
+    """Hashes and checks secrets. Immutable, thread-safe."""
+
+    __slots__ = ("_key",)
+
+    def __init__(self, key: bytes) -> None:
+        if len(key) != _KEY_BYTES:
+            raise CredentialKeyDamaged(f"The credential key must have {_KEY_BYTES} bytes.")
+        self._key = key
+
+    def __repr__(self) -> str:
+        """Never the key."""
+        return "CredentialKey(…)"
+
+    def hash_secret(self, secret: str, *, owner: str) -> str:
+        """The keyed hash of a secret, 64 hexadecimal digits.
+
+        Args:
+            secret: what the caller will send.
+            owner: what the secret belongs to; a hash copied to another owner does not match there.
+        """
+        # The owner's length comes first, so that no owner and secret can be taken for another pair.
+        named = owner.encode()
+        return hmac.new(
+            self._key,
+            b"%d:%b:%b" % (len(named), named, secret.encode(errors="surrogatepass")),
+            hashlib.sha256,
+        ).hexdigest()
+
+    def derive(self, purpose: str) -> bytes:
+        """A key for another purpose, 32 bytes; says nothing about this one."""
+        return hmac.new(self._key, f"derive:{purpose}".encode(), hashlib.sha256).digest()
+
+    def matches(self, secret: str, stored_hash: str | None, *, owner: str) -> bool:
+        """Whether this is the secret; takes as long when there is no stored hash."""
+        if len(secret) > _LONGEST_SECRET:
+            return False
+        expected = stored_hash or _UNKNOWN_HASH
+        return (
+            hmac.compare_digest(self.hash_secret(secret, owner=owner), expected) and stored_hash is not None
+        )
+
+
+def credential_key(path: Path) -> CredentialKey:
+    """Read the credential key; make it first if there is none. Two processes at once end up with the same key.
+
+    Raises:
+        CredentialKeyExposed: group or others may read or write the file, or it is no plain file.
+        CredentialKeyDamaged: the file has another length.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        return _read_key(path)
+    _make_key(path)
+    return _read_key(path)
+
+
+def _read_key(path: Path) -> CredentialKey:
+    if path.is_symlink():
+        raise CredentialKeyExposed(
+            f"{path.name} is a link; the key file itself has to be there.", file=path.name
+        )
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode) or status.st_mode & 0o077:
+            raise CredentialKeyExposed(
+                f"{path.name} can be read or written by others; make new secrets or set its mode to 0600.",
+                file=path.name,
+            )
+        return CredentialKey(file.read(_KEY_BYTES + 1))
+
+
+def _make_key(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(secrets.token_bytes(_KEY_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+        # A link appears whole or not at all, and never replaces the key that somebody else has just made.
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)
+    finally:
+        draft.unlink()
+    _sync_directory(path.parent)
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""Long-running changes of the platform: steps, deadline, owner, exit."""
