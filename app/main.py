@@ -23,7 +23,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.container import Platform
-from app.core.errors import DomainError
+from app.core.clock import Clock
 from app.http import admin_api, instance_api, transfers
 from app.http.cursor import CursorCodec
 from app.http.problem import problem_response, register_problem_handlers
@@ -43,6 +43,7 @@ _PUSH_EVERY_SECONDS: Final = 1.0
 def create_instance_app(platform: Platform) -> FastAPI:
     """What lines serve: web services and gateways of instances. One application for all lines of a process."""
     app = _new_app(
+        platform.clock,
         "wops instance API",
         "License Central of one instance, for ERP and CRM systems and activation wizards.",
     )
@@ -56,7 +57,9 @@ def create_instance_app(platform: Platform) -> FastAPI:
 def create_control_app(platform: Platform) -> FastAPI:
     """What control serves: the admin API and the pages that explain problems."""
     app = _new_app(
-        "wops admin API", "Running the fleet: customers, instances, contracts, access, operations."
+        platform.clock,
+        "wops admin API",
+        "Running the fleet: customers, instances, contracts, access, operations.",
     )
     app.state.platform = platform
     app.state.cursors = CursorCodec(platform.key.derive("cursor"))
@@ -65,7 +68,7 @@ def create_control_app(platform: Platform) -> FastAPI:
     return app
 
 
-def _new_app(title: str, description: str) -> FastAPI:
+def _new_app(clock: Clock, title: str, description: str) -> FastAPI:
     app = FastAPI(
         title=title,
         description=description,
@@ -74,7 +77,7 @@ def _new_app(title: str, description: str) -> FastAPI:
         redoc_url=None,
         openapi_url=None,
     )
-    register_problem_handlers(app)
+    register_problem_handlers(app, clock=clock)
     return app
 
 
@@ -109,8 +112,10 @@ class FrontDoor:
         try:
             scope["wops.instance"] = await self._find(segment, scope["wops.request_id"])
             scope["wops.instance_name"] = segment
-        except DomainError as error:
-            refusal = problem_response(error, request_id=scope["wops.request_id"])
+        except Exception as error:
+            # No application has the request yet, so nobody else would turn this into a problem.
+            clock = self._platform.clock
+            refusal = problem_response(error, request_id=scope["wops.request_id"], clock=clock)
             await refusal(scope, receive, send)
             return
         await self._instance_app(scope, receive, send)

@@ -17,8 +17,8 @@ from tenancy.placement import find_edition, line_names
 InstanceState = Literal["provisioning", "ready", "failed"]
 InstanceHealth = Literal["unknown", "ok", "degraded", "down"]
 
-LONGEST_PAGE: Final = 100
-"""**Source:** peers reference §3.7."""
+LONGEST_PAGE: Final = 101
+"""A page of 100, and one row more that says whether there is a next one. **Source:** peers reference §3.7."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

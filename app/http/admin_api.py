@@ -210,9 +210,9 @@ async def get_instance(instance_id: InstanceKey, request: Request) -> InstanceRe
 async def add_contract(
     instance_id: InstanceKey, body: ContractBody, request: Request, response: Response
 ) -> ContractRead:
-    """Add a dated contract row: another edition, more lines, another policy, negotiated limits. Rows are never overwritten.
+    """Add a dated row: another edition, more lines, another policy, negotiated limits.
 
-    A limit that it raises lifts a refusal at once.
+    Rows are never overwritten. A limit that one raises lifts a refusal at once.
     """
     limits: dict[Meter, int] | None = (
         None if body.limits is None else cast(dict[Meter, int], dict(body.limits))

@@ -2,9 +2,10 @@
 
     network → certificate → Basic → scope → edition → body → quota → the route → counted or given back → answer
 
-Reads take a right from the line's stock before they are served. Writes are counted in the transaction of their own effect; a write that
-was processed but refused (404, 409, 412) is counted like a read. Malformed requests, repeats that change nothing, our own 5xx and 429
-are not counted. **Source:** "Decisions" in the domain reference; which 4xx count as processed is our own decision.
+Reads take a right from the line's stock before they are served. Writes are counted in the transaction of
+their own effect; a write that was processed but refused (404, 409, 412) is counted like a read. Malformed
+requests, repeats that change nothing, our own 5xx and 429 are not counted. **Source:** "Decisions" in the
+domain reference; which 4xx count as processed is our own decision.
 """
 
 from __future__ import annotations
@@ -159,7 +160,9 @@ class WebServiceRoute(APIRoute):
             try:
                 response = await original(request)
             except Exception as error:
-                response = problem_response(error, request_id=request.scope["wops.request_id"])
+                response = problem_response(
+                    error, request_id=request.scope["wops.request_id"], clock=runtime.clock
+                )
             return await call.end(response)
 
         return handle

@@ -1,7 +1,8 @@
 """Cursors of lists: opaque, and of use only where they were made.
 
-A cursor carries the id after which the next page starts, and a keyed digest over it, the list and its filter: one made at another
-instance, for another list or another filter is refused, and so is one that somebody made up.
+A cursor carries the id after which the next page starts, and a keyed digest over it, the list and its
+filter: one made at another instance, for another list or another filter is refused, and so is one that
+somebody made up.
 """
 
 from __future__ import annotations

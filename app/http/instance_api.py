@@ -31,7 +31,7 @@ from app.http.schema.licensing import (
     UsageRead,
 )
 from app.http.schema.model import Page
-from app.licensing import Decision, Item, License, LicenseFilter, LicenseState, Order
+from app.licensing import Decision, Item, License, LicenseFilter, LicenseState, Order, parse_ticket
 from app.operations.line import InstanceRuntime
 from editions import Month, month_of, usage
 
@@ -56,8 +56,10 @@ EVENTS_MAX: Final = 500
 async def create_item(
     instance: InstanceName, body: ItemCreate, request: Request, response: Response
 ) -> ItemRead:
-    """Add what the vendor sells. The SKU is the natural key: the same item again answers 200 and changes nothing;
-    other content under the same SKU is refused with `item_conflict`.
+    """Add what the vendor sells.
+
+    The SKU is the natural key: the same item again answers 200 and changes nothing; other content under the same SKU is
+    refused with `item_conflict`.
     """
     call = call_of(request)
     done = await to_thread.run_sync(call.runtime.items.add_item, body.draft(), call.command)
@@ -135,8 +137,9 @@ async def place_order(
 ) -> OrderRead:
     """Turn an order into a ticket with licences.
 
-    The order number is the natural key. The same order again answers 200 and changes nothing; positions that the order does not have
-    yet extend its ticket; other content in a known position is refused with `order_conflict`.
+    The order number is the natural key. The same order again answers 200 and changes nothing; positions that
+    the order does not have yet extend its ticket; other content in a known position is refused with
+    `order_conflict`.
     """
     call = call_of(request)
     draft = body.to_draft()
@@ -222,7 +225,9 @@ async def list_licenses(
 ) -> Page[LicenseRead]:
     """Licences in the order of their making, narrowed by ticket, container and state."""
     after = after_of(request, cursor)
-    chosen = LicenseFilter(ticket=ticket, container=container, state=state)
+    chosen = LicenseFilter(
+        ticket=None if ticket is None else parse_ticket(ticket), container=container, state=state
+    )
     found = await to_thread.run_sync(
         lambda: _runtime(request).orders.list_licenses(chosen, after=after, limit=limit + 1)
     )
@@ -291,8 +296,10 @@ async def block_container(
 async def restore_container(
     instance: InstanceName, serial: Serial, body: ContainerRestore, request: Request
 ) -> ContainerRead:
-    """Let a container go on. `keep_recorded`: the books are right. `accept_reported`: the container is right, and what it
-    lacks is programmed again with its next update without being counted.
+    """Let a container go on.
+
+    `keep_recorded`: the books are right. `accept_reported`: the container is right, and what it lacks is
+    programmed again with its next update without being counted.
     """
     call = call_of(request)
     done = await to_thread.run_sync(
@@ -319,7 +326,10 @@ async def get_events(
     after: Annotated[int, Query(ge=0, le=2**62, description="The last sequence you have.")] = 0,
     limit: Annotated[int, Query(ge=1, le=EVENTS_MAX)] = 100,
 ) -> EventsRead:
-    """Every change of state since a sequence number, oldest first. Sequences have no gaps: a gap on your side is a loss on your side."""
+    """Every change of state since a sequence number, oldest first.
+
+    Sequences have no gaps: one on your side is a loss on your side.
+    """
     db = _runtime(request).db
     events, last = await to_thread.run_sync(
         lambda: db.read(

@@ -221,4 +221,18 @@ ACCESS_PROBLEMS: Final[tuple[ProblemKind, ...]] = (
             "neues erzeugen.",
         ),
     ),
+    problem_kind(
+        "staff_role_insufficient",
+        403,
+        en=(
+            "Staff role not sufficient",
+            "Your staff token is valid, but its role does not allow this. Ask somebody with a higher "
+            "role, or have a token with that role made.",
+        ),
+        de=(
+            "Mitarbeiterrolle reicht nicht aus",
+            "Ihr Mitarbeiter-Token ist gültig, aber seine Rolle erlaubt dies nicht. Bitte fragen Sie "
+            "jemanden mit höherer Rolle oder lassen Sie ein Token mit dieser Rolle erzeugen.",
+        ),
+    ),
 )

@@ -107,13 +107,13 @@ LICENSE_PROBLEMS: Final[tuple[ProblemKind, ...]] = (
         422,
         en=(
             "Ticket mistyped",
-            "This is not a valid ticket; probably a character was mistyped. A ticket has five groups of "
-            "five characters: compare them one by one.",
+            "This is not a valid ticket; probably a character was mistyped. Compare the five groups of "
+            "five characters one by one.",
         ),
         de=(
             "Ticket falsch geschrieben",
-            "Das ist kein gültiges Ticket; vermutlich ist ein Zeichen falsch. Ein Ticket hat fünf "
-            "Gruppen zu fünf Zeichen: Bitte vergleichen Sie jedes einzeln.",
+            "Das ist kein gültiges Ticket; vermutlich ist ein Zeichen falsch. Bitte vergleichen Sie die "
+            "fünf Gruppen zu fünf Zeichen einzeln.",
         ),
     ),
     problem_kind(

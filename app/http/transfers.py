@@ -1,7 +1,8 @@
-"""Transfers, for the vendor's systems (`/api/v1/transfers`, counted calls) and for ticket holders (`/gateways/v1`, not counted)."""
+"""Transfers, for the vendor's systems (counted calls) and for ticket holders (`/gateways/v1`, not counted)."""
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Final
 
 from anyio import to_thread
@@ -43,6 +44,7 @@ gateways = APIRouter(prefix="/{instance}/gateways/v1", route_class=PlainRoute)
 UPDATE_TYPE: Final = "application/vnd.wops.update+jose"
 RETRY_SECONDS: Final = 2
 _HOLDER: Final = "ticket-holder"
+_NO_WEIGHT: Final = re.compile(r"q=0(\.0{0,3})?")
 Id = Annotated[str, Path(max_length=64, examples=["trf_019b0a3c6a1b7c2d8e9f0a1b2c3d4e5f"])]
 _ANSWERS: Final = {
     **example(201, TRANSFER),
@@ -55,9 +57,9 @@ _ANSWERS: Final = {
 }
 _DESCRIPTION: Final = """Collect licences into a container, return them, or both in one programming.
 
-The natural key is container, counter (FUC), ticket and licences: the same request again gets the same update, byte for byte, and is
-counted once. A slow box answers 202 with the transfer's address. Updates that the container has not confirmed are included again.
-`auto_update` fetches what is missing, or answers 204."""
+The natural key is container, counter (FUC), ticket and licences: the same request again gets the same
+update, byte for byte, and is counted once. A slow box answers 202 with the transfer's address. Updates that
+the container has not confirmed are included again. `auto_update` fetches what is missing, or answers 204."""
 
 
 @api.post(
@@ -93,11 +95,13 @@ async def start_transfer(
     openapi_extra=needs("read"),
     responses={**example(200, TRANSFER), **refusals(404)},
 )
-async def get_transfer(instance: InstanceName, transfer_id: Id, request: Request) -> object:
+async def get_transfer(
+    instance: InstanceName, transfer_id: Id, request: Request, response: Response
+) -> object:
     """A transfer as it stands; with `Accept: application/vnd.wops.update+jose` just its update file."""
     runtime = call_of(request).runtime
     transfer = await to_thread.run_sync(runtime.transfers.get_transfer, TransferId(transfer_id))
-    return _shown(request, transfer)
+    return _shown(request, transfer, response)
 
 
 @api.post(
@@ -111,7 +115,10 @@ async def get_transfer(instance: InstanceName, transfer_id: Id, request: Request
 async def confirm_transfer(
     instance: InstanceName, transfer_id: Id, body: TransferConfirm, request: Request
 ) -> TransferRead:
-    """Tell that the container has applied the update. A receipt is never refused for a quota; the same one again changes nothing."""
+    """Tell that the container has applied the update.
+
+    A receipt is never refused for a quota; the same one again changes nothing.
+    """
     call = call_of(request)
     command = Command(op_id=call.command.op_id, fingerprint=call.command.fingerprint)
     transfer, new = await call.runtime.transfers.confirm_transfer(
@@ -147,7 +154,7 @@ async def get_holder_ticket(
         **example(
             200,
             {
-                "instance": "acme-ha",
+                "instance": "ins_019b0a3c3a1b7c2d8e9f0a1b2c3d4e5f",
                 "firm_code": 6000010,
                 "root_certificate": "-----BEGIN CERTIFICATE-----\n…",
             },
@@ -156,11 +163,11 @@ async def get_holder_ticket(
     },
 )
 async def get_template(instance: InstanceName, request: Request) -> TemplateRead:
-    """What a new container needs to know: the vendor's firm code, and the root certificate that updates are checked against."""
+    """What a new container needs to know: the vendor's firm code, and the root that updates are checked against."""
     runtime = _runtime(request)
     profile = await to_thread.run_sync(runtime.access.profile)
     root = await request.app.state.root_certificate()
-    return TemplateRead(instance=profile.name, firm_code=profile.firm_code, root_certificate=root)
+    return TemplateRead(instance=profile.instance_id, firm_code=profile.firm_code, root_certificate=root)
 
 
 @gateways.post(
@@ -196,10 +203,12 @@ async def start_holder_transfer(
     tags=["gateways"],
     responses={**example(200, TRANSFER), **open_refusals(404)},
 )
-async def get_holder_transfer(instance: InstanceName, transfer_id: Id, request: Request) -> object:
+async def get_holder_transfer(
+    instance: InstanceName, transfer_id: Id, request: Request, response: Response
+) -> object:
     """A transfer as it stands. Its id cannot be guessed, and its update is of use to its container only."""
     transfer = await to_thread.run_sync(_runtime(request).transfers.get_transfer, TransferId(transfer_id))
-    return _shown(request, transfer)
+    return _shown(request, transfer, response)
 
 
 @gateways.post(
@@ -273,14 +282,25 @@ def _answer(transfer: Transfer | None, fresh: bool, response: Response, *, url: 
     return TransferRead.of(transfer)
 
 
-def _shown(request: Request, transfer: Transfer) -> object:
-    if request.headers.get("accept") == UPDATE_TYPE and transfer.update is not None:
-        return PlainTextResponse(
-            transfer.update,
-            media_type=UPDATE_TYPE,
-            headers={"Content-Disposition": f'attachment; filename="{transfer.transfer_id}.wops-update"'},
-        )
-    return TransferRead.of(transfer)
+def _shown(request: Request, transfer: Transfer, response: Response) -> object:
+    if transfer.update is None or not _wants_file(request.headers.get("accept", "")):
+        response.headers["Vary"] = "Accept"
+        return TransferRead.of(transfer)
+    disposition = f'attachment; filename="{transfer.transfer_id}.wops-update"'
+    return PlainTextResponse(
+        transfer.update,
+        media_type=UPDATE_TYPE,
+        headers={"Content-Disposition": disposition, "Vary": "Accept"},
+    )
+
+
+def _wants_file(accept: str) -> bool:
+    """Whether the update file is named by its own type, and not as unacceptable (RFC 9110 §12.5.1)."""
+    for wanted in accept.split(","):
+        media_type, *parameters = (part.strip().lower() for part in wanted.split(";"))
+        if media_type == UPDATE_TYPE:
+            return not any(_NO_WEIGHT.fullmatch(each) for each in parameters)
+    return False
 
 
 def _runtime(request: Request) -> InstanceRuntime:

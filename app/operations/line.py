@@ -1,6 +1,7 @@
 """Lines: who serves which instance, and everything a line needs to serve it.
 
-A line talks to its instances' own databases and to the gateway, to nothing else: with control and the platform database down it goes on.
+A line talks to its instances' own databases and to the gateway, to nothing else: with control and the
+platform database down it goes on.
 """
 
 from __future__ import annotations

@@ -33,7 +33,10 @@ OPERATION: Final[dict[str, Any]] = {
     "kind": "provision_instance",
     "object_id": _INSTANCE_ID,
     "state": "running",
-    "steps": [{"name": "create_database", "state": "done"}, {"name": "install_firm_key", "state": "pending"}],
+    "steps": [
+        {"name": "create_database", "state": "succeeded"},
+        {"name": "install_firm_key", "state": "pending"},
+    ],
     "attempts": 1,
     "deadline_at": "2026-11-21T11:15:00Z",
     "error_code": None,

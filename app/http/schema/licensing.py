@@ -240,7 +240,10 @@ class OrderRead(AnswerModel):
             customer_reference=order.customer_reference,
             positions=[
                 PositionRead(
-                    position=each.position, sku=each.sku, quantity=each.quantity, options=each.options
+                    position=each.position,
+                    sku=each.sku,
+                    quantity=each.quantity,
+                    options=cast(dict[str, JsonValue], each.options),
                 )
                 for each in order.positions
             ],
@@ -400,7 +403,7 @@ class ContainerRestore(RequestModel):
     """How an unexpected state is settled."""
 
     decision: Literal["keep_recorded", "accept_reported"] = Field(
-        description="keep_recorded: the books are right. accept_reported: the container is; what it lacks is programmed again."
+        description="keep_recorded: the books are right. accept_reported: the container is."
     )
     reason: str = Field(
         min_length=1, max_length=500, examples=["Restored from a backup after a disk failure."]

@@ -31,7 +31,9 @@ Lines = Annotated[StrictInt, Field(ge=1, le=32)]
 class TemplateRead(AnswerModel):
     """What a new container needs to know of its vendor."""
 
-    instance: str
+    instance: str = Field(
+        description="Id of the instance, as it stands in the certificate that signs updates."
+    )
     firm_code: int
     root_certificate: str = Field(description="PEM.")
 

@@ -46,6 +46,7 @@ from app.licensing.transfer.transfer_plan import (
     TransferState,
     Wish,
     check_number,
+    check_size,
     plan_actions,
 )
 from editions import Effect, metering, month_of
@@ -297,7 +298,9 @@ class _Reserving:
 
     def _only_asks_again(self, verdict: Refused) -> bool:
         """The newest context once more, and nothing asked for but what is there already: a repeat of `auto_update`."""
-        return self._request.action is TransferAction.AUTO_UPDATE and isinstance(verdict.error, ContextReplayed)
+        return self._request.action is TransferAction.AUTO_UPDATE and isinstance(
+            verdict.error, ContextReplayed
+        )
 
     def _plan(self, container: Container, candidates: Sequence[License]) -> tuple[PlannedAction, ...]:
         target = Target(serial=container.serial, container_type=container.container_type)
@@ -336,6 +339,7 @@ class _Reserving:
         fuc = container.fuc_issued + 1
         steps: list[JsonObject] = [{"fuc": each.fuc, "operations": list(each.operations)} for each in missing]
         steps.append({"fuc": fuc, "operations": operations})
+        check_size(len(steps), len(dump_json(steps).encode()))
         return NewTransfer(
             transfer_id=transfer_id,
             natural_key=self._natural_key,

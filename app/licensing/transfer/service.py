@@ -208,7 +208,7 @@ class TransferService:
         return await self._drive_each(await to_thread.run_sync(self._claim_due), wait)
 
     async def drive_left_over(self, *, before: datetime, wait: timedelta = timedelta(0)) -> int:
-        """Take up what was reserved before a time, leases or not: for the start of a process that is the only driver."""
+        """Take up what was reserved before a time, leases or not: when a process starts that is the only driver."""
         left_over = await to_thread.run_sync(find_left_over, self._db, before)
         return await self._drive_each([each for each in left_over if each not in self._driving], wait)
 

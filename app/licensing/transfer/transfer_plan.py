@@ -31,6 +31,9 @@ from app.licensing.license.license import FREE_STATES, License, LicenseAction, L
 
 ACTIONS_MAX: Final = 100
 """Licences in one transfer; 100 keep a slow box busy for about a minute. Source: domain reference §6."""
+STEPS_MAX_BYTES: Final = 130_000
+"""JSON of all programming steps of one update. Signed, encrypted and armoured it grows 1.8-fold, and containers read
+files up to 256 KiB. Source: fsb_gateway.file_format.armour, measured with 100 licences of the longest text."""
 _ORDER: Final = {LicenseAction.DEACTIVATE: 20, LicenseAction.ACTIVATE: 50}
 
 
@@ -152,6 +155,26 @@ def check_number(licenses: int) -> None:
     if licenses > ACTIONS_MAX:
         raise InputInvalid(
             f"One transfer moves at most {ACTIONS_MAX} licences; name the first ones by id.",
+            field="license_ids",
+        )
+
+
+def check_size(steps: int, json_bytes: int) -> None:
+    """Refuse an update that its container could not read any more.
+
+    Args:
+        steps: programmings in the update; more than one when earlier updates are included again.
+        json_bytes: the size of all of them.
+
+    Raises:
+        InputInvalid: more than 130,000 bytes.
+    """
+    if json_bytes > STEPS_MAX_BYTES:
+        raise InputInvalid(
+            "The update would be too large for its container. Name fewer licences."
+            if steps == 1
+            else f"The container lacks {steps - 1} earlier updates, and one with all of them would be too large. Apply"
+            " those first (auto_update gives the newest), then try again with a new context.",
             field="license_ids",
         )
 

@@ -142,14 +142,14 @@ def test_line_over_its_quota_looks_once_in_a_while(
     _serve_until_refused(meter, instance_db)
     meter.flush()
     clock.advance(_LOOK)
-    looks = _count_statements(instance_db, monkeypatch)
+    looks = _count_connections(instance_db, monkeypatch)
     for _ in range(100):
         with pytest.raises(QuotaExceeded):
             meter.begin()
     assert 0 < looks() <= 6
 
 
-def _count_statements(db: Database, monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
+def _count_connections(db: Database, monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
     raw = db.engine.raw_connection
     number = 0
 
@@ -186,6 +186,25 @@ def test_contract_without_web_services_ends_the_stock_when_it_begins(
         meter.begin()
     meter.flush()
     assert (state(instance_db, WEB_SERVICE_CALLS).used, state(instance_db, WEB_SERVICE_CALLS).taken) == (2, 2)
+    check(instance_db)
+
+
+def test_stock_of_an_idle_line_ends_with_its_contract_and_with_its_month(
+    instance_db: Database, clock: FakeClock
+) -> None:
+    put(instance_db, contract(), contract("datacenter", start=clock.now() + timedelta(hours=1)))
+    put(instance_db, contract(start=clock.now() + timedelta(hours=2)))
+    meter = meter_for(instance_db)
+    meter.begin().give_back()
+    clock.advance(timedelta(hours=1))
+    with pytest.raises(EditionFeatureUnavailable):
+        meter.begin()
+    clock.advance(timedelta(hours=1))
+    permit = meter.begin()
+    assert permit.month == MONTH
+    permit.give_back()
+    clock.set(MONTH.end)
+    assert meter.begin().month == MONTH.next()
     check(instance_db)
 
 
@@ -240,14 +259,27 @@ def test_killed_line_costs_the_others_at_most_one_block(instance_db: Database) -
     check(instance_db)
 
 
-def test_superseded_line_stops_and_what_it_served_is_counted(instance_db: Database) -> None:
+def test_restarted_line_has_no_more_than_one_block_in_stock(instance_db: Database) -> None:
+    put(instance_db, contract())
+    for _ in range(3):
+        meter = meter_for(instance_db)
+        serve(meter, instance_db, 5)
+        meter.flush()
+        after = state(instance_db, WEB_SERVICE_CALLS)
+        assert 0 < after.taken - after.used <= 64
+
+
+@pytest.mark.parametrize("end", [CallMeter.flush, CallMeter.close])
+def test_superseded_line_stops_and_what_it_served_is_counted(
+    instance_db: Database, end: Callable[[CallMeter], object]
+) -> None:
     put(instance_db, contract())
     old = meter_for(instance_db)
     serve(old, instance_db, 2)
     new = meter_for(instance_db)
     serve(new, instance_db, 3)
     new.flush()
-    old.flush()
+    end(old)
     with pytest.raises(LineSuperseded):
         old.begin()
     serve(new, instance_db, 1)
@@ -363,7 +395,11 @@ def test_database_that_does_not_answer_stops_new_calls_when_old_ones_are_overdue
     serve(meter, impatient, 1)
     clock.advance(timedelta(seconds=0.9))
 
+    attempts = 0
+
     def refuse() -> None:
+        nonlocal attempts
+        attempts += 1
         raise ConnectionRefusedError("nobody listens")
 
     with monkeypatch.context() as broken:
@@ -371,6 +407,7 @@ def test_database_that_does_not_answer_stops_new_calls_when_old_ones_are_overdue
         for _ in range(3):
             with pytest.raises(DatabaseUnavailable):
                 meter.begin()
+    assert attempts == 1
     clock.advance(_LOOK)
     serve(meter, impatient, 1)
     assert state(impatient, WEB_SERVICE_CALLS).used == 1

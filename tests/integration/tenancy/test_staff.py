@@ -92,7 +92,7 @@ def test_customers_are_added_once_and_listed_in_pages(world: World) -> None:
     page = world.customers.list_customers(limit=3)
     rest = world.customers.list_customers(after=page[-1].customer_id, limit=3)
     assert [each.name for each in page + rest] == names
-    for limit in (0, 101):
+    for limit in (0, 102):
         with pytest.raises(LimitUnfit):
             world.customers.list_customers(limit=limit)
     with pytest.raises(CustomerNotFound):

@@ -180,6 +180,21 @@ def test_nothing_named_and_too_much_named(world: World) -> None:
     refused(world, lambda: world.collect(device, ticket), InputInvalid)
 
 
+def test_update_that_no_container_could_read(world: World) -> None:
+    """Each included update makes the next one larger; a container reads files up to 256 KiB."""
+    world.sell(activations=1000)
+    world.item("LONG", text="\N{SNOWMAN}" * 256)
+    ticket = world.ticket(200, sku="LONG")
+    ids = world.ids(ticket)
+    device = world.device()
+    lost = world.collect(device, ticket, ids[:90])
+    refused(world, lambda: world.collect(device, ticket, ids[90:180]), InputInvalid)
+    device.apply(world.transfer(updating(device.context())))
+    assert device.fuc == lost.fuc
+    device.apply(world.collect(device, ticket, ids[90:180]))
+    assert set(device.items) == set(ids[:180])
+
+
 # Orders and items
 
 

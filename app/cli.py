@@ -1,0 +1,94 @@
+"""The command `wops`."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from app.command.output import JsonFlag, fail, failing_clearly
+from app.command.session import DataDirOption, TokenOption, UrlOption, settings_for
+from app.core.errors import DomainError, InputInvalid
+
+# Each command imports what it needs: `wops container` must not wait for the server's modules.
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="wops hosts CodeMeter License Central instances: orders, activations, Firm Security Boxes, exact quotas.",
+)
+
+
+@app.command()
+def up(
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Set up four demo instances, one of each edition.")
+    ] = False,
+    walk: Annotated[
+        bool, typer.Option("--walk", help="Set up the demo, walk through its story once, go on serving.")
+    ] = False,
+    data_dir: DataDirOption = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
+    operation_time_ms: Annotated[
+        int | None, typer.Option(help="Milliseconds a new software box takes per operation.")
+    ] = None,
+    log_level: Annotated[
+        str | None, typer.Option(help="debug, info, warning or error (default: warning with --demo).")
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Run the whole platform in one process: SQLite, software boxes, lines and control."""
+    import sys
+
+    from app.command.up import Up
+    from app.core.logging import configure_logging
+
+    settings = settings_for(
+        data_dir, host=host, port=port, operation_time_ms=operation_time_ms, log_level=log_level
+    )
+    quiet = (demo or walk) and log_level is None
+    configure_logging("WARNING" if quiet else settings.log_level.upper(), stream=sys.stderr)
+    try:
+        asyncio.run(Up(settings, demo=demo, walk=walk, as_json=as_json).run())
+    except DomainError as error:
+        fail(error)
+    except OSError as error:
+        fail(
+            InputInvalid(f"Cannot listen on {settings.host}:{settings.port}: {error.strerror}.", field="port")
+        )
+
+
+@app.command()
+def demo(url: UrlOption = None, token: TokenOption = None, data_dir: DataDirOption = None) -> None:
+    """Walk through the whole story against a running platform, each step with what happened and why."""
+    from app.command.session import admin_session
+    from app.command.story import Story
+
+    settings = settings_for(data_dir, url=url)
+    base_url = settings.url or f"http://{settings.host}:{settings.port}"
+    with failing_clearly(), admin_session(url, token, data_dir) as api:
+        Story(api, base_url=base_url).walk()
+
+
+@app.command()
+def migrate(data_dir: DataDirOption = None) -> None:
+    """Bring every database of a data directory to the newest schema."""
+    from app.command.migrate import migrate_all
+
+    with failing_clearly():
+        migrate_all(settings_for(data_dir))
+
+
+def _add_groups() -> None:
+    from app.command import admin, container
+
+    app.add_typer(container.commands, name="container")
+    app.add_typer(admin.commands, name="admin")
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    _add_groups()
+    app()

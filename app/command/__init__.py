@@ -1,0 +1,1 @@
+"""The command line's parts: what `wops` prints and asks; `app.cli` puts them together."""

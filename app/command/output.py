@@ -1,0 +1,67 @@
+"""How the command line talks: tables for people, JSON for scripts, errors with their code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from app.core.errors import DomainError
+from app.core.json import JsonObject, JsonValue, dump_json
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def show(value: JsonValue | JsonObject, *, as_json: bool) -> None:
+    """Print one object: as JSON, or field by field."""
+    if as_json or not isinstance(value, Mapping):
+        sys.stdout.write(dump_json(value) + "\n")
+        return
+    width = max(len(name) for name in value)
+    for name, each in value.items():
+        out.print(f"[dim]{name:<{width}}[/]  {_text(each)}")
+
+
+def show_table(rows: Sequence[Mapping[str, JsonValue]], columns: Sequence[str], *, as_json: bool) -> None:
+    """Print a list: as JSON, or as a table of some columns."""
+    if as_json:
+        sys.stdout.write(dump_json(list(rows)) + "\n")
+        return
+    table = Table(*columns, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*(_text(row.get(column)) for column in columns))
+    out.print(table)
+
+
+def fail(error: DomainError) -> NoReturn:
+    """Print why something cannot be done, with its code, and end with status 1."""
+    code = str(error.detail.get("reason", error.code))
+    err.print(f"[red]{code}[/]: {error.message}")
+    raise typer.Exit(1)
+
+
+@contextmanager
+def failing_clearly() -> Iterator[None]:
+    """Turn errors of the domain into messages."""
+    try:
+        yield
+    except DomainError as error:
+        fail(error)
+
+
+def _text(value: JsonValue) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return dump_json(value)

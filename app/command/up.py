@@ -1,0 +1,120 @@
+"""`wops up`: the whole platform in one process, until Ctrl-C or SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from datetime import timedelta
+
+from anyio import to_thread
+
+from app.command.demo import DemoAccess, set_up_demo
+from app.command.output import err, out, show
+from app.command.story import Story
+from app.container import Platform
+from app.core.errors import DomainError
+from app.core.json import JsonObject
+from app.core.net import ApiSession
+from app.main import Server
+from app.settings import Settings
+
+FIRST_TOKEN_LIFE = timedelta(days=90)
+"""The first staff token is for setting up; others are made with it."""
+
+
+_MADE_BEFORE = "(made before; `wops admin client rotate` makes a new secret)"
+
+
+class Up:
+    """One run of `wops up`."""
+
+    def __init__(self, settings: Settings, *, demo: bool, walk: bool, as_json: bool) -> None:
+        self._settings = settings
+        self._demo = demo or walk
+        self._walk = walk
+        self._as_json = as_json
+        self._platform = Platform(settings)
+        self._server = Server(self._platform, on_ready=self._on_ready)
+        self._failed: DomainError | None = None
+
+    async def run(self) -> None:
+        """Serve until a signal comes.
+
+        Raises:
+            DomainError: the platform cannot start, or the walk found something broken.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._server.stop)
+        await self._server.run()
+        if self._failed is not None:
+            raise self._failed
+
+    async def _on_ready(self, port: int) -> None:
+        address = f"http://{_host(self._settings.host)}:{port}"
+        try:
+            token = await to_thread.run_sync(self._first_token)
+            access = await to_thread.run_sync(self._prepare) if self._demo else []
+            self._print(address, token, access)
+            if self._walk:
+                await to_thread.run_sync(self._tell_story, address)
+        except DomainError as error:
+            self._failed = error
+            self._server.stop()
+
+    def _first_token(self) -> str | None:
+        tokens = self._platform.staff_tokens
+        if tokens.list_tokens(limit=1):
+            return None
+        expires_at = self._platform.clock.now() + FIRST_TOKEN_LIFE
+        return tokens.add_token("first admin", "admin", expires_at=expires_at).value.secret
+
+    def _prepare(self) -> list[DemoAccess]:
+        with self._staff() as api:
+            return set_up_demo(api, tell=self._tell)
+
+    def _tell_story(self, address: str) -> None:
+        with self._staff() as api:
+            Story(api, base_url=address).walk()
+        out.print(f"\nwops goes on serving {address}; Ctrl-C ends it.")
+
+    def _staff(self) -> ApiSession:
+        return ApiSession("http://control", socket=self._settings.control_socket)
+
+    def _tell(self, line: str) -> None:
+        if not self._as_json:
+            err.print(f"[dim]{line}[/]")
+
+    def _print(self, address: str, token: str | None, access: list[DemoAccess]) -> None:
+        if self._as_json:
+            show(_described(address, token, access), as_json=True)
+            return
+        out.print(f"[green]ready[/]  {address}  (data in {self._platform.data_dir})")
+        if token is not None:
+            out.print(f"staff token, shown this once: [yellow]{token}[/]")
+        if access:
+            _print_access(address, access)
+        if self._demo and not self._walk:
+            out.print("In another terminal, [bold]wops demo[/] walks through the story.")
+
+
+def _described(address: str, token: str | None, access: list[DemoAccess]) -> JsonObject:
+    return {
+        "address": address,
+        "staff_token": token,
+        "instances": [
+            {"name": each.name, "edition": each.edition, "username": each.username, "secret": each.secret}
+            for each in access
+        ],
+    }
+
+
+def _print_access(address: str, access: list[DemoAccess]) -> None:
+    out.print("\nDemo instances, with API clients for their web services; a secret is shown this once:")
+    for each in access:
+        out.print(f"  [bold]{each.name}[/] ({each.edition})  {address}/{each.name}")
+        out.print(f"    {each.username}  [yellow]{each.secret or _MADE_BEFORE}[/]")
+
+
+def _host(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

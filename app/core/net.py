@@ -1,0 +1,189 @@
+"""HTTP out, for the command line and probes: JSON requests to a platform's own API.
+
+NetError
+├── NetUnavailable      no answer; try again
+├── NetRejected         a problem came back; `code` is theirs
+└── NetProtocolError    an answer that is no JSON of ours
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self, cast
+
+import httpx
+
+from app.core.errors import DomainError
+from app.core.ids import new_id
+from app.core.json import JsonObject, JsonValue
+
+_TIMEOUT_SECONDS = 30.0
+_EXCERPT = 200
+
+
+class NetError(DomainError):
+    """Root of this module's errors."""
+
+    code = "net_error"
+
+
+class NetUnavailable(NetError):
+    """Nobody answered."""
+
+    code = "net_unavailable"
+
+
+class NetRejected(NetError):
+    """The other side refused; `status` and `reason` (their code) say why."""
+
+    code = "net_rejected"
+
+    def __init__(self, message: str, *, status: int, reason: str) -> None:
+        super().__init__(message, status=status, reason=reason)
+        self.status = status
+        self.reason = reason
+
+
+class NetProtocolError(NetError):
+    """The other side does not speak this API."""
+
+    code = "net_protocol_error"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """An answer that was no refusal.
+
+    Attributes:
+        body: None for an answer without content.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: JsonValue
+
+    def object(self) -> JsonObject:
+        """The body, when it is an object.
+
+        Raises:
+            NetProtocolError: it is something else.
+        """
+        if not isinstance(self.body, dict):
+            raise NetProtocolError("The answer is not a JSON object.")
+        return cast(JsonObject, self.body)
+
+    def list(self) -> list[JsonObject]:
+        """The body, when it is a list of objects or a page of one.
+
+        Raises:
+            NetProtocolError: it is something else.
+        """
+        found = self.body.get("data") if isinstance(self.body, Mapping) else self.body
+        if not isinstance(found, list):
+            raise NetProtocolError("The answer is not a list.")
+        return cast(list[JsonObject], found)
+
+
+class ApiSession:
+    """Requests to one platform. Not thread-safe.
+
+    Args:
+        base_url: for example `http://127.0.0.1:8080`.
+        socket: a Unix socket to go through instead of the address.
+        bearer: staff token.
+        basic: user name and secret of an API client.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        socket: Path | None = None,
+        bearer: str | None = None,
+        basic: tuple[str, str] | None = None,
+    ) -> None:
+        transport = httpx.HTTPTransport(uds=str(socket)) if socket is not None else None
+        headers = {"Authorization": f"Bearer {bearer}"} if bearer is not None else {}
+        self._where = base_url if socket is None else str(socket)
+        self._client = httpx.Client(
+            base_url=base_url,
+            transport=transport,
+            headers=headers,
+            auth=basic,
+            timeout=_TIMEOUT_SECONDS,
+            trust_env=False,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._client.close()
+
+    def get(self, path: str, **query: str | int) -> Reply:
+        """Read something."""
+        return self._send("GET", path, query=query)
+
+    def get_all(self, path: str) -> list[JsonObject]:
+        """Read all pages of a list."""
+        found: list[JsonObject] = []
+        cursor: dict[str, str | int] = {"limit": 100}
+        while True:
+            reply = self.get(path, **cursor)
+            found += reply.list()
+            page = reply.object().get("page")
+            following = page.get("next") if isinstance(page, Mapping) else None
+            if not isinstance(following, str):
+                return found
+            cursor["cursor"] = following
+
+    def post(self, path: str, body: JsonObject, *, key: str | None = None) -> Reply:
+        """Change something, once: the request carries an idempotency key, a new one unless one is given."""
+        return self._send("POST", path, body=body, headers={"Idempotency-Key": key or new_id("key")})
+
+    def put(self, path: str, body: JsonObject, *, if_match: str) -> Reply:
+        """Replace a version of something."""
+        return self._send("PUT", path, body=body, headers={"If-Match": if_match})
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: JsonObject | None = None,
+        query: Mapping[str, str | int] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
+        try:
+            answer = self._client.request(method, path, json=body, params=query or None, headers=headers)
+        except httpx.HTTPError as error:
+            raise NetUnavailable(f"Nobody answers at {self._where}. Is `wops up` running?") from error
+        content = _content(answer)
+        if answer.status_code >= 400:
+            raise _rejected(answer.status_code, content)
+        return Reply(status=answer.status_code, headers=answer.headers, body=content)
+
+
+def _content(answer: httpx.Response) -> JsonValue:
+    if not answer.content:
+        return None
+    try:
+        return cast(JsonValue, answer.json())
+    except ValueError as error:
+        excerpt = answer.text[:_EXCERPT]
+        raise NetProtocolError(f"The answer is not JSON: {excerpt!r}", status=answer.status_code) from error
+
+
+def _rejected(status: int, content: JsonValue) -> NetRejected:
+    problem = content if isinstance(content, Mapping) else {}
+    message = problem.get("detail") or problem.get("title") or f"status {status}"
+    return NetRejected(str(message), status=status, reason=str(problem.get("code", "unknown")))

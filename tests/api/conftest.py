@@ -1,0 +1,49 @@
+"""One running platform for all tests here, with an instance of each edition; who needs his own quota adds an instance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import count
+from typing import Any
+
+import pytest
+
+from tests.api.site import EDITIONS, Site, Tenant
+
+MakeTenant = Callable[..., Tenant]
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """The platform."""
+    running = Site(tmp_path_factory.mktemp("site")).start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="session")
+def tenants(site: Site) -> dict[str, Tenant]:
+    """An instance of each edition, each of a customer of its own."""
+    return {edition: site.add_tenant(edition, edition.replace("_", "-")) for edition in EDITIONS}
+
+
+@pytest.fixture(scope="session")
+def names() -> Iterator[int]:
+    """Numbers nobody has used yet."""
+    return count(1)
+
+
+@pytest.fixture
+def make_tenant(site: Site, names: Iterator[int]) -> MakeTenant:
+    """Makes further instances."""
+
+    def make(edition: str = "dedicated", **asked: Any) -> Tenant:
+        return site.add_tenant(edition, f"extra-{next(names)}", **asked)
+
+    return make
+
+
+@pytest.fixture
+def tenant(make_tenant: MakeTenant) -> Tenant:
+    """A fresh instance of the Dedicated edition, for this test alone."""
+    return make_tenant()

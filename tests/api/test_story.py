@@ -1,0 +1,259 @@
+"""The story of a licence through HTTP, in each edition."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Any
+
+import httpx2
+import pytest
+
+from app.core.ids import new_id
+from editions import EDITIONS, month_of
+from tests.api.conftest import MakeTenant
+from tests.api.site import EDITIONS as EDITION_NAMES
+from tests.api.site import Device, Tenant, good, refused
+
+UPDATE_TYPE = "application/vnd.wops.update+jose"
+
+
+class Vendor:
+    """Does everything by the doors that an edition has: web services, or staff and the gateways."""
+
+    def __init__(self, tenant: Tenant) -> None:
+        self.tenant = tenant
+        self.calls = 0
+
+    def ask(self, method: str, path: str, json: Any = None) -> httpx2.Response:
+        """Call web services; Datacenter customers have staff do it."""
+        if not self.tenant.has_web_services:
+            return self.tenant.admin(method, path, json)
+        self.calls += 1
+        return self.tenant.call(method, path, json)
+
+    def transfer(self, method: str, path: str, json: Any = None, **more: Any) -> httpx2.Response:
+        """Call about transfers; ticket holders use the gateways."""
+        if not self.tenant.has_web_services:
+            return self.tenant.gate(method, path, json, **more)
+        self.calls += 1
+        return self.tenant.call(method, path, json, **more)
+
+    def collect(self, device: Device, ticket: str) -> dict[str, Any]:
+        body = {"action": "activate", "ticket": ticket, "context": device.context()}
+        return dict(good(self.transfer("POST", "/transfers", body), 201))
+
+    def give_back(self, device: Device, ticket: str, licenses: list[str]) -> dict[str, Any]:
+        body = {
+            "action": "deactivate",
+            "ticket": ticket,
+            "license_ids": licenses,
+            "context": device.context(),
+        }
+        return dict(good(self.transfer("POST", "/transfers", body), 201))
+
+    def confirm(self, transfer: dict[str, Any], device: Device) -> dict[str, Any]:
+        path = f"/transfers/{transfer['transfer_id']}:confirm"
+        return dict(good(self.transfer("POST", path, {"receipt": device.receipt()})))
+
+    def states(self, ticket: str) -> list[str]:
+        return [each["state"] for each in good(self.ask("GET", f"/tickets/{ticket}"))["licenses"]]
+
+
+@pytest.mark.parametrize("edition", EDITION_NAMES)
+def test_licences_are_collected_confirmed_returned_and_collected_again(
+    edition: str, make_tenant: MakeTenant
+) -> None:
+    tenant = make_tenant(edition)
+    vendor = Vendor(tenant)
+    device = tenant.device()
+    item = {"sku": "CAD", "name": "Drawing", "options": {"product_code": 201, "feature_map": 5}}
+    assert good(vendor.ask("POST", "/items", item), 201)["options"]["feature_map"] == 5
+    order = {"order_number": "SO-1", "positions": [{"position": 10, "sku": "CAD", "quantity": 2}]}
+    ticket = good(vendor.ask("POST", "/orders", order), 201)["ticket"]
+    assert vendor.states(ticket) == ["not_collected"] * 2
+
+    collected = vendor.collect(device, ticket)
+    assert (collected["state"], collected["base_fuc"], collected["fuc"]) == ("issued", 0, 1)
+    assert vendor.states(ticket) == ["collected"] * 2
+    device.apply(collected["update"])
+    licenses = [each["license_id"] for each in collected["licenses"]]
+    assert device.items == set(licenses)
+    assert vendor.confirm(collected, device)["state"] == "confirmed"
+    assert vendor.states(ticket) == ["confirmed_collected"] * 2
+
+    returned = vendor.give_back(device, ticket, licenses[:1])
+    assert vendor.states(ticket) == ["returned", "confirmed_collected"]
+    device.apply(returned["update"])
+    assert device.items == set(licenses[1:])
+    vendor.confirm(returned, device)
+    assert vendor.states(ticket) == ["confirmed_returned", "confirmed_collected"]
+
+    again = vendor.collect(device, ticket)
+    device.apply(again["update"])
+    vendor.confirm(again, device)
+    assert device.items == set(licenses)
+    assert device.fuc == 3
+    container = good(vendor.ask("GET", f"/containers/{device.serial}"))
+    assert (container["fuc_confirmed"], container["fuc_issued"], container["state"]) == (3, 3, "ok")
+
+    _check_books(tenant, vendor, licenses)
+
+
+def _check_books(tenant: Tenant, vendor: Vendor, licenses: list[str]) -> None:
+    rows = tenant.ledger("activations")
+    assert sorted((row["phase"], row["kind"]) for row in rows) == sorted(
+        [(phase, "activation") for phase in ("counted", "reserved")] * 3
+        + [(phase, "deactivation") for phase in ("counted", "reserved")]
+    )
+    assert {row["subject"] for row in rows} == set(licenses)
+    activations = tenant.meter("activations")
+    lines = 2 if tenant.edition == "high_availability" else 1
+    assert (activations["used"], activations["open"]) == (4, 0)
+    assert activations["limit"] == EDITIONS[tenant.edition].activations * lines
+    calls = tenant.meter("web_service_calls")
+    assert calls["used"] == vendor.calls == len(tenant.ledger("web_service_calls"))
+    assert calls["included"] is tenant.has_web_services
+    assert calls["limit"] == (250_000 * lines if tenant.has_web_services else 0)
+    types = [event[1] for event in tenant.events()]
+    assert [each for each in types if each.startswith(("transfer", "license"))] == [
+        *("transfer.issued", "license.collected", "license.collected"),
+        *("transfer.confirmed", "license.collection_confirmed", "license.collection_confirmed"),
+        *("transfer.issued", "license.returned", "transfer.confirmed", "license.return_confirmed"),
+        *("transfer.issued", "license.collected", "transfer.confirmed", "license.collection_confirmed"),
+    ]
+    tenant.check_books()
+
+
+def test_events_are_read_page_by_page_without_gaps(tenant: Tenant) -> None:
+    for _ in range(3):
+        tenant.sell()
+    seen: list[int] = []
+    more = True
+    while more:
+        query = {"after": seen[-1] if seen else 0, "limit": 2}
+        page = good(tenant.call("GET", "/events", params=query))
+        seen += [each["sequence"] for each in page["data"]]
+        more = page["has_more"]
+    assert seen == list(range(1, page["last_sequence"] + 1))
+    assert [event[0] for event in tenant.events()] == seen
+
+
+def test_every_counted_answer_shows_the_quota(tenant: Tenant) -> None:
+    now = tenant.site.clock.now()
+    month = month_of(now)
+    seconds, left = int(month.length().total_seconds()), month.seconds_to_end(now)
+    for used in (1, 2):
+        answer = tenant.call("GET", "/items")
+        assert answer.headers["ratelimit-policy"] == f'"ws-month";q=250000;w={seconds}'
+        assert answer.headers["ratelimit"] == f'"ws-month";r={250_000 - used};t={left}'
+    device, ticket = tenant.device(), tenant.sell()
+    body = {"action": "activate", "ticket": ticket, "context": device.context()}
+    answer = tenant.call("POST", "/transfers", body)
+    unit = ';wops-unit="activation"'
+    assert answer.headers["ratelimit-policy"] == (
+        f'"act-month";q=3000;w={seconds}{unit}, "ws-month";q=250000;w={seconds}'
+    )
+    assert answer.headers["ratelimit"] == f'"act-month";r=2999;t={left}, "ws-month";r=249995;t={left}'
+    gate = tenant.gate("POST", "/transfers", {**body, "context": device.context(), "action": "auto_update"})
+    assert gate.headers["ratelimit"] == f'"act-month";r=2999;t={left}'
+    assert "ratelimit" not in tenant.gate("GET", f"/tickets/{ticket}").headers
+
+
+def test_update_file_is_served_as_such_when_asked_for(tenant: Tenant) -> None:
+    device, ticket = tenant.device(), tenant.sell()
+    started = good(
+        tenant.call(
+            "POST", "/transfers", {"action": "activate", "ticket": ticket, "context": device.context()}
+        ),
+        201,
+    )
+    path = f"/transfers/{started['transfer_id']}"
+    for ask in (tenant.call, tenant.gate):
+        answer = ask("GET", path, headers={"Accept": UPDATE_TYPE})
+        assert answer.headers["content-type"].partition(";")[0] == UPDATE_TYPE
+        assert answer.headers["content-disposition"] == (
+            f'attachment; filename="{started["transfer_id"]}.wops-update"'
+        )
+        assert answer.headers["vary"] == "Accept"
+        assert answer.text == started["update"]
+        listed = ask("GET", path, headers={"Accept": f"{UPDATE_TYPE};q=1.0, application/json;q=0.5"})
+        assert listed.text == started["update"]
+        for accept in ("application/json", "*/*", f"{UPDATE_TYPE};q=0"):
+            shown = ask("GET", path, headers={"Accept": accept})
+            assert good(shown)["update"] == started["update"]
+            assert shown.headers["vary"] == "Accept"
+    device.apply(answer.text)
+
+
+def test_same_request_gets_the_same_update_and_is_counted_once(tenant: Tenant) -> None:
+    device, ticket = tenant.device(), tenant.sell()
+    body = {"action": "activate", "ticket": ticket, "context": device.context()}
+    first = tenant.call("POST", "/transfers", body)
+    with tenant.site.nothing_changes(but=("container", "op")):
+        for headers in ({}, {"Idempotency-Key": new_id("key")}):
+            again = tenant.call("POST", "/transfers", body, headers=headers)
+            assert good(again) == good(first, 201)
+            assert again.headers["idempotency-replayed"] == "true"
+            assert again.headers["location"] == first.headers["location"]
+        newer = tenant.call("POST", "/transfers", {**body, "context": device.context()})
+        assert good(newer)["update"] == first.json()["update"]
+        gate = tenant.gate("POST", "/transfers", body)
+        assert good(gate) == first.json()
+    assert tenant.meter("activations")["used"] == 1
+
+
+def test_auto_update_with_nothing_to_do_answers_204(tenant: Tenant) -> None:
+    device, ticket = tenant.device(), tenant.sell()
+    body = {"action": "activate", "ticket": ticket, "context": device.context()}
+    device.apply(good(tenant.call("POST", "/transfers", body), 201)["update"])
+    answer = tenant.call("POST", "/transfers", {"action": "auto_update", "context": device.context()})
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert "content-length" not in answer.headers
+    assert "content-type" not in answer.headers
+    assert answer.headers["request-id"]
+
+
+def test_request_id_and_trace_of_the_caller_come_back(tenant: Tenant) -> None:
+    trace = "00-" + "a" * 32 + "-" + "b" * 16 + "-01"
+    answer = tenant.call("GET", "/items", headers={"Request-Id": "erp-4711-x", "traceparent": trace})
+    assert (answer.headers["request-id"], answer.headers["traceparent"]) == ("erp-4711-x", trace)
+    for bad in ("short", "with blank inside", "x" * 65, "ümlaut-umlaut"):
+        answer = tenant.call("GET", "/items", headers={"Request-Id": bad.encode(), "traceparent": "00-zz"})
+        assert re.fullmatch(r"req_[0-9a-f]{32}", answer.headers["request-id"])
+        assert "traceparent" not in answer.headers
+    tenant.site.flush()
+    assert {row["kind"] for row in tenant.ledger("web_service_calls")} == {"web_service_call"}
+    assert tenant.ledger("web_service_calls")[0]["reference"] == "erp-4711-x"
+
+
+def test_lists_go_on_where_the_page_before_ended(tenant: Tenant) -> None:
+    for _ in range(5):
+        tenant.sell()
+    seen: list[str] = []
+    path: str | None = "/items?limit=2"
+    while path:
+        answer = tenant.call("GET", path)
+        page = good(answer)
+        seen += [each["sku"] for each in page["data"]]
+        assert page["page"]["has_more"] is (page["page"]["next"] is not None)
+        link = re.fullmatch(r'<(.+)>; rel="next"', answer.headers.get("link", ""))
+        path = link[1].removeprefix(f"/{tenant.name}/api/v1") if link else None
+    assert len(seen) == len(set(seen)) == 5
+
+
+def test_ticket_filter_takes_tickets_as_people_type_them(tenant: Tenant) -> None:
+    ticket = tenant.sell(2)
+    tenant.sell()
+    typed = ticket.lower().replace("-", "")
+    assert len(good(tenant.call("GET", "/licenses", params={"ticket": typed}))["data"]) == 2
+    refused(tenant.call("GET", "/licenses", params={"ticket": "nonsense"}), 422, "ticket_malformed")
+
+
+def test_contract_raised_in_the_middle_of_the_month_counts_at_once(make_tenant: MakeTenant) -> None:
+    tenant = make_tenant(overage="block")
+    tenant.contract(overage="block", limits={"activations": 10})
+    assert tenant.meter("activations")["limit"] == 10
+    until = (tenant.site.clock.now() + timedelta(days=3)).isoformat()
+    tenant.contract(overage="block", limits={"activations": 20}, effective_until=until)
+    assert tenant.meter("activations")["limit"] == 20
