@@ -63,13 +63,11 @@ def up(
 @app.command()
 def demo(url: UrlOption = None, token: TokenOption = None, data_dir: DataDirOption = None) -> None:
     """Walk through the whole story against a running platform, each step with what happened and why."""
-    from app.command.session import admin_session
+    from app.command.session import admin_session, served_address
     from app.command.story import Story
 
-    settings = settings_for(data_dir, url=url)
-    base_url = settings.url or f"http://{settings.host}:{settings.port}"
     with failing_clearly(), admin_session(url, token, data_dir) as api:
-        Story(api, base_url=base_url).walk()
+        Story(api, base_url=served_address(url, data_dir)).walk()
 
 
 @app.command()

@@ -66,6 +66,11 @@ class Settings(BaseSettings):
         return f"sqlite:///{self.data_dir.resolve() / 'platform.db'}"
 
     @property
+    def address_file(self) -> Path:
+        """Where a running platform writes the address that it serves."""
+        return self.data_dir / "address"
+
+    @property
     def control_socket(self) -> Path:
         """Unix socket on which whoever may open the data directory is staff."""
         return self.data_dir / "control.sock"

@@ -221,12 +221,17 @@ class CallMeter:
             process.
         """
         with self._exchanging:
-            with self._lock:
-                if self._stock is not None:
-                    self._surplus += self._stock.free
-                    self._stock.free = 0
+            self._empty_stock()
             while self._has_work():
                 self._exchange(refill=False)
+                # Repeating an exchange whose outcome was unknown may have filled the stock up.
+                self._empty_stock()
+
+    def _empty_stock(self) -> None:
+        with self._lock:
+            if self._stock is not None:
+                self._surplus += self._stock.free
+                self._stock.free = 0
 
     # What permits call.
 

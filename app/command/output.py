@@ -9,7 +9,6 @@ from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from app.core.errors import DomainError
 from app.core.json import JsonObject, JsonValue, dump_json
@@ -35,10 +34,11 @@ def show_table(rows: Sequence[Mapping[str, JsonValue]], columns: Sequence[str], 
     if as_json:
         sys.stdout.write(dump_json(list(rows)) + "\n")
         return
-    table = Table(*columns, box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(*(_text(row.get(column)) for column in columns))
-    out.print(table)
+    cells = [[_text(row.get(column)) for column in columns] for row in rows]
+    widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
+    for style, line in (("dim", list(columns)), *(("", line) for line in cells)):
+        text = "  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip()
+        out.print(text, style=style or None, markup=False)
 
 
 def fail(error: DomainError) -> NoReturn:

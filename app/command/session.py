@@ -37,6 +37,17 @@ def admin_session(url: str | None, token: str | None, data_dir: Path | None) -> 
     return ApiSession("http://control", socket=settings.control_socket)
 
 
+def served_address(url: str | None, data_dir: Path | None) -> str:
+    """Where the platform serves instances: as given, or as the one of the data directory has written down."""
+    settings = settings_for(data_dir, url=url)
+    if settings.url is not None:
+        return settings.url
+    try:
+        return settings.address_file.read_text("utf-8").strip()
+    except OSError:
+        return f"http://{settings.host}:{settings.port}"
+
+
 def instance_id_of(api: ApiSession, name: str) -> str:
     """The id of an instance given by name or id.
 

@@ -46,18 +46,27 @@ class Vendor:
     staff: ApiSession
     erp: ApiSession
     has_web_services: bool
+    counted_calls: int = 0
+
+    def call(self, reply: Reply) -> Reply:
+        """Note a web-service call of the ERP; a repeat that changed nothing is not counted."""
+        if "Idempotency-Replayed" not in reply.headers:
+            self.counted_calls += 1
+        return reply
 
     def order(self, number: str, quantity: int) -> JsonObject:
         """Place an order for the demo item."""
         body: JsonObject = {"order_number": number, "positions": [{"sku": SKU, "quantity": quantity}]}
         if self.has_web_services:
-            return self.erp.post(f"/{self.name}/api/v1/orders", body).object()
+            return self.call(self.erp.post(f"/{self.name}/api/v1/orders", body)).object()
         return self.staff.post(f"/admin/v1/instances/{self.instance_id}/orders", body).object()
 
     def add_item(self) -> None:
         """Make sure that the demo item is there."""
         path = f"/{self.name}/api/v1" if self.has_web_services else f"/admin/v1/instances/{self.instance_id}"
-        (self.erp if self.has_web_services else self.staff).post(f"{path}/items", _ITEM)
+        reply = (self.erp if self.has_web_services else self.staff).post(f"{path}/items", _ITEM)
+        if self.has_web_services:
+            self.call(reply)
 
     def usage(self) -> Mapping[str, JsonObject]:
         """This month's meters by name."""
@@ -115,19 +124,21 @@ class Story:
                 self._staff.post(f"{clients}/{client['client_id']}:disable", {})
 
     def _visit(self, vendor: Vendor) -> None:
-        self._check_access(vendor)
         before = vendor.usage()
+        self._check_access(vendor)
         with tempfile.TemporaryDirectory() as folder:
             ticket = self._order(vendor)
             holder = ApiSession(self._base_url)
             with holder:
                 self._collect_and_return(vendor, holder, ticket, Path(folder) / "container.wbc")
+            if vendor.has_web_services:
+                self._look_at_events(vendor, ticket)
         self._check_books(vendor, before)
 
     def _check_access(self, vendor: Vendor) -> None:
         path = f"/{vendor.name}/api/v1/items"
         if vendor.has_web_services:
-            reply = vendor.erp.get(path)
+            reply = vendor.call(vendor.erp.get(path))
             self._done("the ERP calls a web service", f"user and network fit; {_limits(reply)}")
         else:
             self._refused(
@@ -222,6 +233,24 @@ class Story:
         self._expect(len(held.items) == 2 and held.fuc == 3, "the container holds both licences at counter 3")
         self._done("… and collects it again", "the newer context proved the return by itself; counter 3")
 
+    def _look_at_events(self, vendor: Vendor, ticket: str) -> None:
+        api = f"/{vendor.name}/api/v1"
+        licenses = vendor.call(vendor.erp.get(f"{api}/licenses", ticket=ticket)).list()
+        states = {str(each["state"]) for each in licenses}
+        self._expect(
+            states == {"confirmed_collected"}, f"both licences are confirmed_collected, not {states}"
+        )
+        last = vendor.call(vendor.erp.get(f"{api}/events", after=0, limit=1)).object()["last_sequence"]
+        after = max(0, int(str(last)) - 5)
+        events = vendor.call(vendor.erp.get(f"{api}/events", after=after)).list()
+        sequences = [int(str(each["sequence"])) for each in events]
+        self._expect(
+            sequences == list(range(after + 1, after + 1 + len(events))), "event numbers have no gap"
+        )
+        self._done(
+            "the ERP reads what happened", f"events up to number {last}, without a gap: {events[-1]['type']}"
+        )
+
     def _check_books(self, vendor: Vendor, before: Mapping[str, JsonObject]) -> None:
         after = vendor.usage()
         counted = _used(after, "activations") - _used(before, "activations")
@@ -231,6 +260,20 @@ class Story:
         meter = after["activations"]
         self._done(
             "the books", f"4 counted, {meter['used']} of {meter['limit']} this month; counters = ledger"
+        )
+        if vendor.has_web_services:
+            self._check_calls(vendor, before)
+
+    def _check_calls(self, vendor: Vendor, before: Mapping[str, JsonObject]) -> None:
+        until = self._clock.monotonic() + _WRITTEN_WITHIN_SECONDS
+        counted = -1
+        while counted != vendor.counted_calls and self._clock.monotonic() < until:
+            counted = _used(vendor.usage(), "web_service_calls") - _used(before, "web_service_calls")
+        self._expect(
+            counted == vendor.counted_calls, f"{vendor.counted_calls} calls are counted, not {counted}"
+        )
+        self._done(
+            "the ERP's calls", f"{counted} counted, within a second of their answers; repeats are free"
         )
 
     def _issued(self, session: ApiSession, gateway: str, reply: Reply) -> JsonObject:
@@ -275,6 +318,8 @@ class Story:
 
 _ASK_EVERY_SECONDS: Final = 0.2
 _PATIENCE_SECONDS: Final = 60.0
+_WRITTEN_WITHIN_SECONDS: Final = 2.0
+"""A read is written down within a second of its answer; this leaves room for a busy machine."""
 
 
 def _used(meters: Mapping[str, JsonObject], meter: str) -> int:

@@ -36,6 +36,7 @@ class Up:
         self._platform = Platform(settings)
         self._server = Server(self._platform, on_ready=self._on_ready)
         self._failed: DomainError | None = None
+        self._announced = False
 
     async def run(self) -> None:
         """Serve until a signal comes.
@@ -46,12 +47,18 @@ class Up:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._server.stop)
-        await self._server.run()
+        try:
+            await self._server.run()
+        finally:
+            if self._announced:
+                self._settings.address_file.unlink(missing_ok=True)
         if self._failed is not None:
             raise self._failed
 
     async def _on_ready(self, port: int) -> None:
         address = f"http://{_host(self._settings.host)}:{port}"
+        self._settings.address_file.write_text(address, "utf-8")
+        self._announced = True
         try:
             token = await to_thread.run_sync(self._first_token)
             access = await to_thread.run_sync(self._prepare) if self._demo else []

@@ -13,8 +13,8 @@ from __future__ import annotations
 import random
 import sqlite3
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -23,8 +23,9 @@ from typing import Any, Literal, Protocol, Self, TypeVar
 import pymysql
 from sqlalchemy import bindparam, create_engine, delete, event, insert, select, update
 from sqlalchemy.engine import URL, Engine, make_url
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 from sqlalchemy.sql import ClauseElement
 
 from app.core import outbox
@@ -172,10 +173,8 @@ class Database:
         self.dialect: Dialect = "sqlite" if self._engine.dialect.name == "sqlite" else "mariadb"
         self._statements = StatementCache(self._engine.dialect)
         self._deadline = deadline.total_seconds()
-        # SQLite has one writer. Waiting in a fair lock beats polling a busy file from many threads.
-        self._writer: AbstractContextManager[Any] = (
-            threading.Lock() if self.dialect == "sqlite" else nullcontext()
-        )
+        # SQLite has one writer. Waiting for a lock beats polling a busy file from many threads.
+        self._writer = threading.Lock() if self.dialect == "sqlite" else None
 
     @property
     def engine(self) -> Engine:
@@ -208,12 +207,24 @@ class Database:
         while True:
             attempt = _Attempt(self, op_id, fingerprint)
             try:
-                with self._writer:
+                with self._turn_to_write(retry, attempt):
                     return attempt.run(body)
             except _DRIVER_ERRORS as error:
                 retry.again_or_raise(error, attempt)
                 if attempt.fault in (Fault.RECONNECT, Fault.UNKNOWN):
                     self._engine.dispose(close=False)
+
+    @contextmanager
+    def _turn_to_write(self, retry: _Retry, attempt: _Attempt) -> Iterator[None]:
+        if self._writer is None:
+            yield
+        elif self._writer.acquire(timeout=retry.left()):
+            try:
+                yield
+            finally:
+                self._writer.release()
+        else:
+            raise retry.give_up(Fault.BUSY, attempt)
 
     def read(self, body: Callable[[Reader], T]) -> T:
         """Run a body on one consistent view; writes nothing.
@@ -284,7 +295,7 @@ class _Session:
     """A pooled connection with an open transaction: rolled back unless committed, dropped when broken."""
 
     def __init__(self, db: Database, *, immediate: bool) -> None:
-        self._connection = db._engine.raw_connection()
+        self._connection = _connect(db._engine)
         self._is_sqlite = db.dialect == "sqlite"
         self._immediate = immediate
         self._open = False
@@ -332,6 +343,14 @@ class _Session:
         self._connection.invalidate()
 
 
+def _connect(engine: Engine) -> PoolProxiedConnection:
+    try:
+        return engine.raw_connection()
+    except DBAPIError as error:
+        # SQLAlchemy examines the first connection of an engine by itself and wraps what the driver raises.
+        raise error.orig or error from None
+
+
 class _Retry:
     """Decides whether to go on after an error, and waits a little, longer each time."""
 
@@ -341,17 +360,22 @@ class _Retry:
         self._pause = _BACKOFF_FIRST_SECONDS
         self._maybe_committed = False
 
+    def left(self) -> float:
+        """Seconds until the deadline."""
+        return max(0.0, self._until - self._clock.monotonic())
+
     def again_or_raise(self, error: Exception, attempt: _Attempt) -> None:
         fault = attempt.fault = classify(error, committing=attempt.phase == "commit")
         self._maybe_committed = self._maybe_committed or fault is Fault.UNKNOWN
         if fault in (Fault.FATAL, Fault.DUPLICATE):
             raise error
         if fault is Fault.FULL or self._clock.monotonic() >= self._until:
-            raise self._give_up(fault, attempt) from error
+            raise self.give_up(fault, attempt) from error
         self._clock.sleep(random.uniform(self._pause / 2, self._pause))  # noqa: S311 - jitter, no secret
         self._pause = min(self._pause * 2, _BACKOFF_MOST_SECONDS)
 
-    def _give_up(self, fault: Fault, attempt: _Attempt) -> Exception:
+    def give_up(self, fault: Fault, attempt: _Attempt) -> Exception:
+        """What to tell the caller when there will be no further attempt."""
         if self._maybe_committed:
             return CommitOutcomeUnknown(
                 "It is not known whether this was done. Send the same request again: it is done once."

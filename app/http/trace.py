@@ -39,7 +39,8 @@ class TraceLayer:
         request_id = _accept(headers.get(b"request-id"), _REQUEST_ID) or new_id("req")
         scope["wops.request_id"] = request_id
         trace_parent = _accept(headers.get(b"traceparent"), _TRACE_PARENT)
-        bind(request_id=request_id, **({"traceparent": trace_parent} if trace_parent else {}))
+        scope["wops.trace_parent"] = trace_parent
+        bind(request_id=request_id)
         started = self._clock.monotonic()
         status = 500
 
@@ -50,7 +51,7 @@ class TraceLayer:
                 message["headers"] = [
                     *message.get("headers", []),
                     (b"request-id", request_id.encode()),
-                    *([(b"traceparent", headers[b"traceparent"])] if trace_parent else []),
+                    *([(b"traceparent", trace_parent.encode())] if trace_parent else []),
                     *_SECURITY_HEADERS,
                 ]
             await send(message)
@@ -73,6 +74,7 @@ class TraceLayer:
             instance=scope.get("wops.instance_name"),
             principal=scope.get("wops.principal"),
             request_id=scope["wops.request_id"],
+            traceparent=scope["wops.trace_parent"],
             status=status,
             ms=round(seconds * 1000, 2),
         )

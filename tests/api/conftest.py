@@ -1,4 +1,4 @@
-"""One running platform for all tests here, with an instance of each edition; who needs his own quota adds an instance."""
+"""One running platform for all tests here, with an instance of each edition; tests of quotas add their own."""
 
 from __future__ import annotations
 

@@ -149,6 +149,7 @@ def test_every_counted_answer_shows_the_quota(tenant: Tenant) -> None:
         assert answer.headers["ratelimit"] == f'"ws-month";r={250_000 - used};t={left}'
     device, ticket = tenant.device(), tenant.sell()
     body = {"action": "activate", "ticket": ticket, "context": device.context()}
+    tenant.site.flush()  # A write's headers show what is written down; reads may wait half a second for that.
     answer = tenant.call("POST", "/transfers", body)
     unit = ';wops-unit="activation"'
     assert answer.headers["ratelimit-policy"] == (

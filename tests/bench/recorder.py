@@ -22,6 +22,7 @@ from sqlalchemy import Engine, event
 
 from app.core.db import Database
 from app.core.db_error import Fault, classify
+from tests.bench.spent import Spent
 
 Kind = Literal["one", "many"]
 Statement = tuple[Kind, str, Any]
@@ -56,13 +57,12 @@ class Recorder:
 
     Attributes:
         reruns: transactions that the database rolled back.
-        seconds: spent in the driver, when `timing` is on.
+        seconds: of each call of the driver while `timing`; None otherwise.
     """
 
     def __init__(self, engine: Engine) -> None:
         self.reruns = 0
-        self.seconds = 0.0
-        self.timing = False
+        self.seconds: list[float] | None = None
         self._lock = threading.Lock()
         self._connect_bare: Callable[[], Any] | None = None
         event.listen(engine, "do_connect", self._connect)
@@ -81,9 +81,14 @@ class Recorder:
         with self._lock:
             self.reruns += 1
 
-    def note_seconds(self, seconds: float) -> None:
-        with self._lock:
-            self.seconds += seconds
+    @contextmanager
+    def timing(self) -> Iterator[list[float]]:
+        """Collect the seconds of each call of the driver while the block runs."""
+        seconds = self.seconds = []
+        try:
+            yield seconds
+        finally:
+            self.seconds = None
 
     def _connect(self, dialect: Any, _record: Any, arguments: Any, options: Any) -> Any:
         self._connect_bare = lambda: dialect.connect(*arguments, **options)
@@ -111,12 +116,10 @@ class _Connection:
         self._end(self._real.rollback, committed=False)
 
     def _end(self, run: Callable[[], None], *, committed: bool) -> None:
-        if self._recorder.timing:
-            started = time.perf_counter()
-            run()
-            self._recorder.note_seconds(time.perf_counter() - started)
-        else:
-            run()
+        started = time.perf_counter()
+        run()
+        if self._recorder.seconds is not None:
+            self._recorder.seconds.append(time.perf_counter() - started)
         ended, self.open = self.open, RecordedTransaction()
         ended.committed = committed
         recorded = _current.get()
@@ -145,7 +148,7 @@ class _Cursor:
 
     def _run(self, kind: Kind, text: str, parameters: Any) -> Any:
         recorder = self._recorder
-        started = time.perf_counter() if recorder.timing else 0.0
+        started = time.perf_counter()
         try:
             answer = _execute(self._real, kind, text, parameters)
         except Exception as error:
@@ -153,8 +156,8 @@ class _Cursor:
                 self._connection.open = RecordedTransaction()
                 recorder.note_rerun()
             raise
-        if recorder.timing:
-            recorder.note_seconds(time.perf_counter() - started)
+        if recorder.seconds is not None:
+            recorder.seconds.append(time.perf_counter() - started)
         self._connection.open.statements.append((kind, text, parameters))
         return answer
 
@@ -186,8 +189,8 @@ class BareClients:
                 connection.execute(f"PRAGMA {pragma}")
         return connection
 
-    def replay(self, work: Sequence[Recorded]) -> float:
-        """Carry out all of it, each client the next piece as soon as it is free; returns the seconds it took.
+    def replay(self, work: Sequence[Recorded]) -> Spent:
+        """Carry out all of it, each client the next piece as soon as it is free.
 
         Raises:
             Exception: whatever a client failed with.
@@ -208,13 +211,13 @@ class BareClients:
         for thread in threads:
             thread.start()
         barrier.wait()
-        started = time.perf_counter()
+        before = Spent.now()
         for thread in threads:
             thread.join()
-        seconds = time.perf_counter() - started
+        spent = Spent.now() - before
         if errors:
             raise errors[0]
-        return seconds
+        return spent
 
     def close(self) -> None:
         for connection in self._connections:

@@ -163,6 +163,7 @@ _BEGINNINGS: tuple[tuple[str, Point], ...] = (
     ("UPDATE op ", "store"),
     ("UPDATE outbox_", "outbox"),
     ("INSERT INTO outbox_", "outbox"),
+    ("SELECT outbox_", "outbox"),
     ("UPDATE tally", "body"),
     ("SELECT tally", "body"),
     ("INSERT INTO tally", "body"),
