@@ -13,6 +13,8 @@ import fcntl
 import logging
 import os
 from collections.abc import Callable, Iterator
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -47,6 +49,11 @@ from tenancy import (
     credential_key,
     line_names,
 )
+
+KEEP_OPERATIONS: Final = timedelta(days=40)
+"""How long a repeated request finds its stored answer. **Source:** operations reference §1.3."""
+FORGET_AT_ONCE: Final = 500
+"""Operation ids forgotten in one transaction. **Source:** high availability reference §1.5."""
 
 _OWNER: Final = "embedded"
 """Name of the embedded operations runner. The lock on the data directory keeps it the only one of that name."""
@@ -142,6 +149,16 @@ class Platform:
                     await to_thread.run_sync(runtime.access.flush_use)
             except DomainError as error:
                 _log.warning("sweep_failed", extra={"instance": runtime.instance_id, "code": error.code})
+
+    async def forget_operations(self) -> None:
+        """Clear operation ids out of every database that is older than any repeat."""
+        before = self.clock.now() - KEEP_OPERATIONS
+        for db in [self.platform_db, *{id(each.db): each.db for each in self.runtimes()}.values()]:
+            while (
+                await to_thread.run_sync(partial(db.forget_operations, before=before, limit=FORGET_AT_ONCE))
+                == FORGET_AT_ONCE
+            ):
+                continue
 
     async def push_config(self) -> None:
         """Tell instance databases what has changed for them."""

@@ -37,6 +37,7 @@ CONTROL_SEGMENTS: Final = frozenset({"admin", "problems", "openapi"})
 _VERSION: Final = "1.0.0"
 _OPERATIONS_EVERY_SECONDS: Final = 0.2
 _SWEEP_EVERY_SECONDS: Final = 2.0
+_FORGET_EVERY_SECONDS: Final = 3600.0
 _PUSH_EVERY_SECONDS: Final = 1.0
 
 
@@ -232,6 +233,7 @@ class Server:
             flusher.run(stop),
             run_loop("operations", self._run_operations, stop=stop, every_seconds=_OPERATIONS_EVERY_SECONDS),
             run_loop("sweep", platform.sweep, stop=stop, every_seconds=_SWEEP_EVERY_SECONDS),
+            run_loop("forget", platform.forget_operations, stop=stop, every_seconds=_FORGET_EVERY_SECONDS),
             run_loop("push", platform.push_config, stop=stop, every_seconds=_PUSH_EVERY_SECONDS),
         ]
 

@@ -33,6 +33,7 @@ from app.core.clock import Clock, SystemClock, to_us
 from app.core.db_error import Fault, classify
 from app.core.db_statement import Parameters, SqlValue, StatementCache
 from app.core.errors import CommitOutcomeUnknown, DatabaseUnavailable, OperationIdReused, OperationInProgress
+from app.core.ids import new_id
 from app.core.json import JsonObject, dump_json, load_object
 from app.core.schema import instance_metadata
 
@@ -55,6 +56,12 @@ _CLAIM_OP = insert(_op).values(
 )
 _STORE_ANSWER = update(_op).where(_op.c.op_id == bindparam("b_op")).values(answer=bindparam("b_answer"))
 _FORGET_OP = delete(_op).where(_op.c.op_id == bindparam("b_op"))
+_OLD_OPS = (
+    select(_op.c.op_id)
+    .where(_op.c.created_at_us < bindparam("b_before"))
+    .order_by(_op.c.created_at_us)
+    .limit(bindparam("b_limit"))
+)
 _STORED_ANSWER = select(_op.c.fingerprint, _op.c.answer).where(_op.c.op_id == bindparam("b_op"))
 
 
@@ -225,6 +232,20 @@ class Database:
                 self._writer.release()
         else:
             raise retry.give_up(Fault.BUSY, attempt)
+
+    def forget_operations(self, *, before: datetime, limit: int = 500) -> int:
+        """Forget operation ids that nobody can repeat any more; returns how many. Call again while it returns `limit`.
+
+        Everything that must hold for longer is guarded by its own state as well (natural keys, compare-and-set).
+        **Source:** at most 500 rows per transaction: high availability reference §1.5.
+        """
+
+        def body(tx: Tx) -> JsonObject:
+            old = tx.all(_OLD_OPS, {"b_before": to_us(before), "b_limit": limit})
+            tx.write_many(_FORGET_OP, [{"b_op": row.op_id} for row in old])
+            return {"forgotten": len(old)}
+
+        return int(str(self.run_tx(new_id("forget"), body).value["forgotten"]))
 
     def read(self, body: Callable[[Reader], T]) -> T:
         """Run a body on one consistent view; writes nothing.

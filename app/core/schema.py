@@ -8,7 +8,7 @@ with it by a test.
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Integer, MetaData, String, Table, Text
+from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, String, Table, Text
 
 ID = String(64)
 """Ids, keys and codes: ASCII, short enough for every index."""
@@ -31,6 +31,7 @@ def add_kernel_tables(metadata: MetaData) -> None:
         Column("fingerprint", String(64), nullable=False),
         Column("answer", Text, nullable=True),
         Column("created_at_us", BigInteger, nullable=False),
+        Index("ix_op_created_at", "created_at_us"),
     )
     Table(
         "outbox_sequence",

@@ -41,7 +41,9 @@ HERE = "127.0.0.1"
 ELSEWHERE = "127.0.0.2"
 """Another address of this machine: what the server sees as a caller from another network."""
 SOON = timedelta(seconds=20)
-METERED = ("ledger_entry", "meter_counter", "call_lease", "meter_notice", "op")
+USED = ("api_client", "op")
+"""What changes when a client is let in: when it was."""
+METERED = (*USED, "ledger_entry", "meter_counter", "call_lease", "meter_notice")
 """What a counted call changes besides its own effect."""
 EDITIONS = ("datacenter", "dedicated", "high_performance", "high_availability")
 
@@ -188,10 +190,16 @@ class Site:
 
     # Looking into it.
 
+    def pass_time(self, seconds: float) -> None:
+        """Move the platform's clock on."""
+        assert isinstance(self.clock, FakeClock)
+        self.clock.advance(timedelta(seconds=seconds))
+
     def flush(self) -> None:
-        """Write down every call that has been answered."""
+        """Write down everything that lines keep in memory."""
         for runtime in self.platform.runtimes():
             runtime.calls.flush()
+            runtime.access.flush_use()
 
     def dump(self) -> Dump:
         """Every row of every table of every database, by the database's name."""
@@ -213,7 +221,7 @@ class Site:
             for table, rows in tables.items()
             if table not in but and rows != before.get(name, {}).get(table)
         }
-        assert changed == {}
+        assert not changed, f"changed: {changed}"
 
 
 @dataclass(kw_only=True)
@@ -247,29 +255,22 @@ class Tenant:
         return self.site.admin(method, f"/instances/{self.instance_id}{path}", json, **more)
 
     def put_access(self, **policy: Any) -> None:
-        """Replace the access policy; in force when this returns (lines look at most a second later)."""
+        """Replace the access policy, and let the second pass after which every line knows it."""
         version = self.admin("GET", "/access").headers["ETag"]
         good(self.admin("PUT", "/access", policy, headers={"If-Match": version}))
-        self.forget_access()
+        self.site.pass_time(2)
 
     def add_client(self, name: str, scopes: list[str]) -> tuple[str, str]:
         """User name and secret of a new API client."""
         made = good(self.admin("POST", "/clients", {"name": name, "scopes": scopes}), 201)
+        self.site.pass_time(2)
         return made["client"]["username"], made["secret"]
-
-    def forget_access(self) -> None:
-        """Let more than the second pass after which lines look at the policy again."""
-        for runtime in self.site.platform.runtimes():
-            if runtime.instance_id == self.instance_id:
-                runtime.access._seen_at = float("-inf")
 
     def contract(self, **asked: Any) -> JsonObject:
         """Put a contract in force now."""
         body = {"edition": self.edition, "lines": 2 if self.edition == "high_availability" else 1, **asked}
-        clock = self.site.clock
-        if isinstance(clock, FakeClock):
-            clock.advance(timedelta(milliseconds=1))
-        return good(self.admin("POST", "/contracts", body), 201)
+        self.site.pass_time(0.001)
+        return dict(good(self.admin("POST", "/contracts", body), 201))
 
     def device(self, serial: str | None = None) -> Device:
         """A new container for this vendor's licences."""

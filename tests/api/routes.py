@@ -1,0 +1,193 @@
+"""Every route of both APIs, and a request for each that would succeed: nobody can add a route and forget its tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx2
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+
+from app.core.ids import new_id
+from app.main import create_control_app, create_instance_app
+from tests.api.site import HERE, ITEM, Device, Site, Tenant, good
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """One operation of the API, as the application declares it."""
+
+    name: str
+    method: str
+    path: str
+    extra: dict[str, Any]
+
+    @property
+    def is_web_service(self) -> bool:
+        return "/api/v1/" in self.path
+
+    @property
+    def reads(self) -> bool:
+        return self.method == "GET"
+
+    @property
+    def scope(self) -> str:
+        return str(self.extra["x-wops-scope"])
+
+
+def operations(app: FastAPI) -> Iterator[Operation]:
+    """Everything an application declares, except pages."""
+    for route in _routes(app):
+        if route.include_in_schema:
+            for method in sorted(route.methods):
+                yield Operation(
+                    name=str(route.operation_id),
+                    method=method,
+                    path=route.path_format,
+                    extra=dict(route.openapi_extra or {}),
+                )
+
+
+def _routes(app: FastAPI) -> Iterator[APIRoute]:
+    pending: list[Any] = list(app.router.routes)
+    while pending:
+        route = pending.pop(0)
+        if isinstance(route, APIRoute):
+            yield route
+        else:
+            pending += list(getattr(getattr(route, "original_router", route), "routes", []))
+
+
+def instance_operations(site: Site) -> list[Operation]:
+    """The instance API: web services and gateways."""
+    return list(operations(create_instance_app(site.platform)))
+
+
+def admin_operations(site: Site) -> list[Operation]:
+    """The admin API."""
+    found = operations(create_control_app(site.platform))
+    return [each for each in found if each.path.startswith("/admin/")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Material:
+    """An instance in the middle of its life, and what its routes can be called with."""
+
+    tenant: Tenant
+    device: Device
+    ticket: str
+    sku: str
+    order_number: str
+    license_id: str
+    transfer_id: str
+    client_id: str
+    token_id: str
+    operation_id: str
+    bodies: dict[str, Any] = field(default_factory=dict)
+
+    def path(self, operation: Operation) -> str:
+        """The operation's path with things that are there."""
+        return operation.path.format_map(
+            {
+                "instance": self.tenant.name,
+                "instance_id": self.tenant.instance_id,
+                "customer_id": self.tenant.customer_id,
+                "serial": self.device.serial,
+                "ticket": self.ticket,
+                "sku": self.sku,
+                "order_number": self.order_number,
+                "order_number:path": self.order_number,
+                "license_id": self.license_id,
+                "transfer_id": self.transfer_id,
+                "client_id": self.client_id,
+                "token_id": self.token_id,
+                "operation_id": self.operation_id,
+            }
+        )
+
+    def request(self, operation: Operation) -> tuple[str, str, dict[str, Any]]:
+        """Method, path and keyword arguments of a call that succeeds, given the rights."""
+        more: dict[str, Any] = {"headers": {"Idempotency-Key": new_id("key")}}
+        if operation.method in ("POST", "PUT"):
+            more["json"] = self.bodies[operation.name]
+        if operation.method == "PUT":
+            more["headers"]["If-Match"] = '"1"'
+        if operation.name == "listLedger":
+            more["params"] = {"period": "2026-03", "meter": "activations"}
+        return operation.method, self.path(operation), more
+
+    def send(self, operation: Operation, *, source: str = HERE, **more: Any) -> httpx2.Response:
+        """Call it, with what is given instead or in addition."""
+        method, path, prepared = self.request(operation)
+        headers = {**prepared.pop("headers"), **more.pop("headers", {})}
+        return self.tenant.site.call(method, path, source=source, headers=headers, **{**prepared, **more})
+
+
+def make_material(tenant: Tenant) -> Material:
+    """Order, collect and apply; a second licence is still free, a second update not applied."""
+    ask = tenant.call if tenant.has_web_services else tenant.admin
+    sku, order_number = new_id("sku")[-20:], new_id("so")[-20:]
+    good(ask("POST", "/items", {"sku": sku, **ITEM}), 201)
+    order = {"order_number": order_number, "positions": [{"position": 10, "sku": sku, "quantity": 2}]}
+    ticket = good(ask("POST", "/orders", order), 201)["ticket"]
+    licenses = [each["license_id"] for each in tenant.licenses(ticket)]
+    device = tenant.device()
+    body = {"action": "activate", "ticket": ticket, "license_ids": licenses[:1], "context": device.context()}
+    transfer = good(tenant.gate("POST", "/transfers", body), 201)
+    device.apply(transfer["update"])
+    client = good(
+        tenant.admin("POST", "/clients", {"name": f"c-{new_id('c')[-8:]}", "scopes": ["read"]}), 201
+    )
+    site = tenant.site
+    token = {"name": "x", "role": "support"}
+    return Material(
+        tenant=tenant,
+        device=device,
+        ticket=ticket,
+        sku=sku,
+        order_number=order_number,
+        license_id=licenses[0],
+        transfer_id=transfer["transfer_id"],
+        client_id=client["client"]["client_id"],
+        token_id=good(site.admin("POST", "/staff-tokens", token), 201)["token"]["token_id"],
+        operation_id=good(site.admin("GET", "/operations"))["data"][0]["operation_id"],
+        bodies=_bodies(tenant, device, ticket, licenses[1], sku),
+    )
+
+
+def _bodies(tenant: Tenant, device: Device, ticket: str, free: str, sku: str) -> dict[str, Any]:
+    item = {"sku": new_id("sku")[-20:], **ITEM}
+    order = {"order_number": new_id("so")[-20:], "positions": [{"sku": sku, "quantity": 1}]}
+    confirm = {"receipt": device.receipt()}
+    transfer = {"action": "activate", "ticket": ticket, "license_ids": [free], "context": device.context()}
+    restore = {"decision": "keep_recorded", "reason": "found again"}
+    lines = 2 if tenant.edition == "high_availability" else 1
+    return {
+        "createItem": item,
+        "createItemForCustomer": {**item, "sku": new_id("sku")[-20:]},
+        "replaceItem": {**ITEM, "name": "Drawing Pro 2"},
+        "placeOrder": order,
+        "placeOrderForCustomer": {**order, "order_number": new_id("so")[-20:]},
+        "startTransfer": transfer,
+        "startHolderTransfer": transfer,
+        "confirmTransfer": confirm,
+        "confirmHolderTransfer": confirm,
+        "blockContainer": {"reason": "stolen"},
+        "restoreContainer": restore,
+        "restoreContainerForCustomer": restore,
+        "createCustomer": {"name": f"c-{new_id('c')[-8:]}", "display_name": "Somebody"},
+        "createInstance": {
+            "customer_id": tenant.customer_id,
+            "edition": "datacenter",
+            "name": f"n-{new_id('i')[-8:]}",
+        },
+        "addContract": {"edition": tenant.edition, "lines": lines},
+        "putAccessPolicy": {"methods": ["basic"]},
+        "createClient": {"name": f"c-{new_id('c')[-8:]}", "scopes": ["read"]},
+        "rotateClient": None,
+        "disableClient": None,
+        "createStaffToken": {"name": "somebody", "role": "support"},
+        "revokeStaffToken": None,
+    }

@@ -1,0 +1,257 @@
+"""Migrations: what they make is what the code knows, and each can be killed and run again."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from sqlalchemy import BigInteger, Engine, Integer, MetaData, String, Text, create_engine, inspect
+from sqlalchemy.pool import NullPool
+
+import app.licensing.tables
+import editions.tables
+import tenancy.tables
+from app.core.migrate import MIGRATIONS, Tree, current, head, upgrade
+from app.core.schema import instance_metadata, platform_metadata
+from tests.service.database import EngineKind
+from tests.service.mariadb import MariaDbServer
+
+TREES: tuple[Tree, ...] = ("instance", "platform")
+METADATA: dict[Tree, MetaData] = {"instance": instance_metadata, "platform": platform_metadata}
+TABLE_MODULES = (app.licensing.tables, editions.tables, tenancy.tables)
+"""Importing them is what fills the metadata."""
+
+tree_of = pytest.mark.parametrize("tree", TREES)
+
+
+def _files(tree: Tree) -> list[Path]:
+    return sorted((MIGRATIONS / tree / "versions").glob("*.py"))
+
+
+REVISIONS = [(tree, path) for tree in TREES for path in _files(tree)]
+each_revision = pytest.mark.parametrize(
+    ("tree", "path"), REVISIONS, ids=[f"{tree}-{path.stem}" for tree, path in REVISIONS]
+)
+
+
+@pytest.fixture
+def new_url(
+    engine_kind: EngineKind, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[Callable[[], str]]:
+    """Makes empty databases."""
+    made: list[str] = []
+
+    def make() -> str:
+        name = f"migrate_{len(made)}"
+        made.append(name)
+        if engine_kind == "sqlite":
+            return f"sqlite:///{tmp_path / name}.sqlite3"
+        server: MariaDbServer = request.getfixturevalue("mariadb_server")
+        server.drop_database(name)
+        return server.create_database(name).url
+
+    yield make
+    if engine_kind == "mariadb":
+        for name in made:
+            request.getfixturevalue("mariadb_server").drop_database(name)
+
+
+def _engine(url: str) -> Engine:
+    return create_engine(url, poolclass=NullPool)
+
+
+def _upgrade_to(url: str, tree: Tree, revision: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS / tree))
+    config.attributes["url"] = url
+    command.upgrade(config, revision)
+
+
+def _forget_to(url: str, revision: str | None) -> None:
+    """As if the process had been killed after the statement of a revision, before its number was stored."""
+    with _engine(url).begin() as connection:
+        if revision is None:
+            connection.exec_driver_sql("DELETE FROM alembic_version")
+        else:
+            connection.exec_driver_sql(f"UPDATE alembic_version SET version_num = '{revision}'")
+
+
+def _differences(url: str, tree: Tree) -> list[object]:
+    with _engine(url).connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        found: list[object] = list(compare_metadata(context, METADATA[tree]))
+    return found
+
+
+def _sequence_rows(url: str) -> list[tuple[object, ...]]:
+    with _engine(url).connect() as connection:
+        return [tuple(row) for row in connection.exec_driver_sql("SELECT name, last FROM outbox_sequence")]
+
+
+@tree_of
+def test_migrations_make_exactly_what_the_code_knows(new_url: Callable[[], str], tree: Tree) -> None:
+    url = new_url()
+    assert upgrade(url, tree) is True
+    assert _differences(url, tree) == []
+    assert current(url) == head(tree)
+    assert upgrade(url, tree) is False
+
+
+@tree_of
+def test_every_revision_killed_before_its_number_was_stored_is_simply_run_again(
+    new_url: Callable[[], str], tree: Tree
+) -> None:
+    url = new_url()
+    before: str | None = None
+    for path in _files(tree):
+        revision = path.name[:4]
+        _upgrade_to(url, tree, revision)
+        _forget_to(url, before)
+        _upgrade_to(url, tree, revision)
+        assert current(url) == revision
+        before = revision
+    assert _differences(url, tree) == []
+    assert _sequence_rows(url) == [("events", 0)]
+
+
+@tree_of
+def test_all_revisions_again_on_a_finished_database_change_nothing(
+    new_url: Callable[[], str], tree: Tree
+) -> None:
+    url = new_url()
+    upgrade(url, tree)
+    with _engine(url).begin() as connection:
+        connection.exec_driver_sql("UPDATE outbox_sequence SET last = 7")
+    _forget_to(url, None)
+    assert upgrade(url, tree) is True
+    assert _differences(url, tree) == []
+    assert _sequence_rows(url) == [("events", 7)]
+
+
+@tree_of
+def test_every_table_has_a_primary_key_in_the_database(new_url: Callable[[], str], tree: Tree) -> None:
+    url = new_url()
+    upgrade(url, tree)
+    inspector = inspect(_engine(url))
+    tables = inspector.get_table_names()
+    assert set(tables) == {*METADATA[tree].tables, "alembic_version"}
+    assert [table for table in tables if not inspector.get_pk_constraint(table)["constrained_columns"]] == []
+
+
+def test_trees_know_nothing_of_each_other(new_url: Callable[[], str]) -> None:
+    for tree in TREES:
+        url = new_url()
+        upgrade(url, tree)
+        assert set(inspect(_engine(url)).get_table_names()) == {*METADATA[tree].tables, "alembic_version"}
+
+
+def test_database_that_was_never_migrated_is_at_no_revision(new_url: Callable[[], str]) -> None:
+    assert current(new_url()) is None
+
+
+# The files.
+
+
+@tree_of
+def test_files_are_numbered_from_one_without_a_gap(tree: Tree) -> None:
+    names = [path.name for path in _files(tree)]
+    assert [name[:5] for name in names] == [f"{number:04}_" for number in range(1, len(names) + 1)]
+    assert [name for name in names if not re.fullmatch(r"\d{4}_[a-z0-9_]+\.py", name)] == []
+    assert head(tree) == f"{len(names):04}"
+
+
+@each_revision
+def test_revision_follows_the_one_before(tree: Tree, path: Path) -> None:
+    names = {
+        node.targets[0].id: ast.literal_eval(node.value)
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    }
+    number = int(path.name[:4])
+    assert names == {"revision": f"{number:04}", "down_revision": f"{number - 1:04}" if number > 1 else None}
+
+
+@each_revision
+def test_revision_has_one_statement_that_can_be_repeated(tree: Tree, path: Path) -> None:
+    module = ast.parse(path.read_text(encoding="utf-8"))
+    functions = [node for node in module.body if isinstance(node, ast.FunctionDef)]
+    assert [function.name for function in functions] == ["upgrade"], "forward only"
+    changes = [
+        node
+        for node in ast.walk(functions[0])
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and _is_op(node.func)
+    ]
+    if not changes:
+        assert "INSERT" in path.read_text(encoding="utf-8"), "a revision without DDL writes rows"
+        return
+    assert len(changes) == 1
+    keywords = {keyword.arg: ast.literal_eval(keyword.value) for keyword in changes[0].keywords}
+    assert keywords.get("if_not_exists") or keywords.get("if_exists")
+
+
+def _is_op(function: ast.Attribute) -> bool:
+    return isinstance(function.value, ast.Name) and function.value.id == "op" and function.attr != "get_bind"
+
+
+# The tables, as far as the kernel relies on them.
+
+
+@tree_of
+def test_columns_are_numbers_and_strings_without_conversions_or_defaults(tree: Tree) -> None:
+    """Statements run on the bare cursor: SQLAlchemy would neither convert a value nor fill in a default."""
+    odd = [
+        str(column)
+        for table in METADATA[tree].tables.values()
+        for column in table.columns
+        if type(column.type) not in (String, Integer, BigInteger, Text)
+        or column.default is not None
+        or column.onupdate is not None
+        or column.server_default is not None
+    ]
+    assert odd == []
+
+
+@tree_of
+def test_keys_and_indexed_texts_fit_an_index(tree: Tree) -> None:
+    indexed = {
+        column
+        for table in METADATA[tree].tables.values()
+        for column in (
+            *table.primary_key.columns,
+            *(column for index in table.indexes for column in index.columns),
+            *(column for column in table.columns if column.unique),
+        )
+        if isinstance(column.type, String)
+    }
+    lengths = {str(column): getattr(column.type, "length", None) for column in indexed}
+    assert {name: length for name, length in lengths.items() if length is None or length > 191} == {}
+
+
+@tree_of
+def test_times_are_64_bit(tree: Tree) -> None:
+    times = [
+        column
+        for table in METADATA[tree].tables.values()
+        for column in table.columns
+        if column.name.endswith("_us")
+    ]
+    assert times
+    assert [str(column) for column in times if type(column.type) is not BigInteger] == []
+
+
+@tree_of
+def test_generated_numbers_are_not_used(tree: Tree) -> None:
+    """On a cluster they jump, and a number that the database makes cannot be part of a repeatable request."""
+    generated = [
+        str(table.autoincrement_column)
+        for table in METADATA[tree].tables.values()
+        if table.autoincrement_column is not None
+    ]
+    assert generated == []
