@@ -62,20 +62,26 @@ class StatementCache:
 
 
 def _compile(statement: ClauseElement, dialect: Dialect) -> Prepared:
-    compiled = statement.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
+    compiled = statement.compile(dialect=dialect)
     if not isinstance(compiled, SQLCompiler):
         raise TypeError("only SQL statements can be prepared")
-    names = tuple(compiled.positiontup or ())
-    inserted = _names_the_caller_gives(statement, compiled)
+    given = _names_the_caller_gives(statement, compiled)
+    if any(compiled.binds[name].expanding for name in given if name in compiled.binds):
+        # Prepared text has a fixed number of places; SQLAlchemy would make it one that matches nothing.
+        raise TypeError("a list that the caller gives cannot be prepared: name one parameter for each place")
+    # Lists of constants (`in_`) become one placeholder each; only this step wants a value for every other name.
+    expanded = compiled.construct_expanded_state({name: None for name in compiled.binds if name in given})
+    names = tuple(expanded.positiontup or ())
     constants = {
-        name: value for name, value in compiled.params.items() if name in names and name not in inserted
+        name: value for name, value in expanded.parameters.items() if name in names and name not in given
     }
-    row = (
-        namedtuple("Row", [str(column.key) for column in statement.selected_columns])
-        if isinstance(statement, Select)
-        else None
-    )
-    return Prepared(text=str(compiled), names=names, constants=constants, row=row)
+    return Prepared(text=expanded.statement, names=names, constants=constants, row=_row_type(statement))
+
+
+def _row_type(statement: ClauseElement) -> Any:
+    if not isinstance(statement, Select):
+        return None
+    return namedtuple("Row", [str(column.key) for column in statement.selected_columns])
 
 
 def _names_the_caller_gives(statement: ClauseElement, compiled: SQLCompiler) -> frozenset[str]:

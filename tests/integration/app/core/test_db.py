@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from threading import Barrier
 from typing import ClassVar
 
@@ -147,6 +148,18 @@ def test_forgotten_operation_is_carried_out_again(db: Database, name: str) -> No
     again = db.run_tx(name, Body(name), fingerprint="two")
     assert (again.replayed, tally_of(db, name)) == (False, 1)
     assert db.run_tx(f"{name}-undo", take_back).replayed is True
+
+
+def test_old_operation_ids_are_forgotten_in_portions_and_young_ones_kept(
+    instance_db: Database, clock: FakeClock
+) -> None:
+    for number in range(5):
+        instance_db.run_tx(f"old-{number}", lambda _tx: {"old": True})
+    young = clock.advance(timedelta(days=1))
+    instance_db.run_tx("young", lambda _tx: {"old": False})
+    assert [instance_db.forget_operations(before=young, limit=3) for _ in range(3)] == [3, 2, 0]
+    assert instance_db.run_tx("young", lambda _tx: {}).replayed is True
+    assert instance_db.run_tx("old-0", lambda _tx: {}).replayed is False
 
 
 def test_sixteen_rivals_with_one_id_have_one_effect_and_equal_answers(db: Database, name: str) -> None:
