@@ -32,7 +32,13 @@ from app.core import outbox
 from app.core.clock import Clock, SystemClock, to_us
 from app.core.db_error import Fault, classify
 from app.core.db_statement import Parameters, SqlValue, StatementCache
-from app.core.errors import CommitOutcomeUnknown, DatabaseUnavailable, OperationIdReused, OperationInProgress
+from app.core.errors import (
+    CommitOutcomeUnknown,
+    DatabaseUnavailable,
+    DomainError,
+    OperationIdReused,
+    OperationInProgress,
+)
 from app.core.ids import new_id
 from app.core.json import JsonObject, dump_json, load_object
 from app.core.schema import instance_metadata
@@ -206,7 +212,7 @@ class Database:
         Raises:
             OperationIdReused: the id was used before with another fingerprint.
             OperationInProgress: another attempt with this id still held its row at the deadline.
-            CommitOutcomeUnknown: the connection broke during COMMIT and did not come back in time.
+            CommitOutcomeUnknown: the connection broke during COMMIT; then the deadline or a refusal came first.
             DatabaseUnavailable: nothing was written before the deadline.
             DomainError: whatever the body raised; nothing was written.
         """
@@ -216,6 +222,11 @@ class Database:
             try:
                 with self._turn_to_write(retry, attempt):
                     return attempt.run(body)
+            except DomainError as error:
+                # After an unknown COMMIT a refusal proves nothing: on a cluster the first COMMIT may still arrive.
+                if retry.maybe_committed:
+                    raise _outcome_unknown() from error
+                raise
             except _DRIVER_ERRORS as error:
                 retry.again_or_raise(error, attempt)
                 if attempt.fault in (Fault.RECONNECT, Fault.UNKNOWN):
@@ -379,7 +390,7 @@ class _Retry:
         self._clock = clock
         self._until = clock.monotonic() + deadline_seconds
         self._pause = _BACKOFF_FIRST_SECONDS
-        self._maybe_committed = False
+        self.maybe_committed = False
 
     def left(self) -> float:
         """Seconds until the deadline."""
@@ -387,7 +398,7 @@ class _Retry:
 
     def again_or_raise(self, error: Exception, attempt: _Attempt) -> None:
         fault = attempt.fault = classify(error, committing=attempt.phase == "commit")
-        self._maybe_committed = self._maybe_committed or fault is Fault.UNKNOWN
+        self.maybe_committed = self.maybe_committed or fault is Fault.UNKNOWN
         if fault in (Fault.FATAL, Fault.DUPLICATE):
             raise error
         if fault is Fault.FULL or self._clock.monotonic() >= self._until:
@@ -397,10 +408,8 @@ class _Retry:
 
     def give_up(self, fault: Fault, attempt: _Attempt) -> Exception:
         """What to tell the caller when there will be no further attempt."""
-        if self._maybe_committed:
-            return CommitOutcomeUnknown(
-                "It is not known whether this was done. Send the same request again: it is done once."
-            )
+        if self.maybe_committed:
+            return _outcome_unknown()
         if fault is Fault.BUSY and attempt.phase == "claim":
             return OperationInProgress(
                 "The first attempt of this operation has not ended yet; try again shortly."
@@ -412,8 +421,14 @@ class _Retry:
         return DatabaseUnavailable("The database does not answer. Nothing was changed; try again shortly.")
 
 
+def _outcome_unknown() -> CommitOutcomeUnknown:
+    return CommitOutcomeUnknown(
+        "It is not known whether this was done. Send the same request again: it is done once."
+    )
+
+
 def _make_engine(url: URL, *, pool_size: int) -> Engine:
-    common: dict[str, Any] = {"pool_reset_on_return": None, "pool_use_lifo": True, "pool_timeout": 10}
+    common: dict[str, Any] = {"pool_reset_on_return": None, "pool_use_lifo": True, "pool_timeout": 3}
     if url.get_backend_name() == "sqlite":
         engine = create_engine(
             url,

@@ -20,7 +20,7 @@ from tests.integration.app.core.tally import Body, events_of, tally_of
 from tests.service.mariadb import MariaDbServer
 from tests.service.wait import wait_until
 
-GONE = (1047, 2002, 2003, 1040, 2006, 2013, 0, 1053, 1927, 4151)
+GONE = (1047, 2002, 2003, 1040, 2006, 2013, 0, 1053, 1203, 1226, 1290, 1836, 1927, 4151)
 """0 stands for PyMySQL's InterfaceError(0, '')."""
 PASSING = (1213, 1020, 1205, *GONE)
 POINTS: tuple[Point, ...] = ("claim", "body", "outbox", "store")
@@ -265,6 +265,23 @@ def test_commit_that_never_answers_ends_as_unknown_and_is_settled_later_when_it_
     assert_done_once(bench.db, name)
     answer = bench.db.run_tx(name, Body(name))
     assert (answer.value, answer.replayed) == (answer_of(name), True)
+    assert_done_once(bench.db, name)
+
+
+@mariadb
+def test_refusal_after_an_unknown_commit_is_no_answer(bench: Bench, name: str) -> None:
+    bench.faults.at("commit", "before", raises(mariadb_error(2013)))
+    done = Body(name)
+
+    def refusing_the_second_time(tx: Tx) -> JsonObject:
+        if done.runs:
+            raise OperationInProgress("the quota was used up meanwhile")
+        return done(tx)
+
+    with pytest.raises(CommitOutcomeUnknown) as unknown:
+        bench.db.run_tx(name, refusing_the_second_time)
+    assert isinstance(unknown.value.__cause__, OperationInProgress)
+    assert bench.db.run_tx(name, Body(name)).replayed is False
     assert_done_once(bench.db, name)
 
 
