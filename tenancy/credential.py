@@ -57,11 +57,8 @@ class CredentialKey:
         """
         # The owner's length comes first, so that no owner and secret can be taken for another pair.
         named = owner.encode()
-        return hmac.new(
-            self._key,
-            b"%d:%b:%b" % (len(named), named, secret.encode(errors="surrogatepass")),
-            hashlib.sha256,
-        ).hexdigest()
+        message = b"%d:%b:%b" % (len(named), named, secret.encode(errors="surrogatepass"))
+        return hmac.digest(self._key, message, "sha256").hex()
 
     def derive(self, purpose: str) -> bytes:
         """A key for another purpose, 32 bytes; says nothing about this one."""

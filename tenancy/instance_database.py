@@ -112,6 +112,9 @@ class SqliteInstanceDatabases:
         path = self.path(instance_id)
         if not path.is_file():
             raise InstanceDatabaseMissing("The instance's database does not exist.")
+        with self._migrating:
+            # The file may come from an older wops; on a current one this is one small read.
+            migrate.upgrade(_url(path), "instance")
         database = Database(_url(path), clock=self._clock, pool_size=_POOL_SIZE)
         self._alive[instance_id] = database
         return database

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import gc
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from weakref import ref
 
 import pytest
 
+from app.core import migrate
 from app.core.ids import InstanceId
 from tenancy import SqliteInstanceDatabases
 from tenancy.access.repository import find_profile
@@ -85,4 +88,19 @@ def test_only_the_most_recently_used_stay_open_and_one_in_use_is_never_opened_tw
     assert databases.open(ids[0]) is held
     gc.collect()
     assert forgotten() is None
+    databases.close()
+
+
+def test_database_of_an_older_wops_is_migrated_when_it_is_opened(databases: SqliteInstanceDatabases) -> None:
+    databases.create(ID)
+    path = databases.path(ID)
+    with closing(sqlite3.connect(path)) as older:
+        older.execute("DROP INDEX ix_op_created_at")
+        older.execute("UPDATE alembic_version SET version_num = '0025'")
+        older.commit()
+    databases.open(ID)
+    with closing(sqlite3.connect(path)) as now:
+        names = {name for (name,) in now.execute("SELECT name FROM sqlite_master")}
+    assert "ix_op_created_at" in names
+    assert migrate.current(f"sqlite:///{path}") == migrate.head("instance")
     databases.close()
