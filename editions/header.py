@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 
 from editions.catalog import ACTIVATIONS, WEB_SERVICE_CALLS, Meter
+from editions.period import Month
 from editions.quota import QuotaState
 
 POLICY_NAMES: Mapping[Meter, str] = {ACTIVATIONS: "act-month", WEB_SERVICE_CALLS: "ws-month"}
@@ -32,16 +34,22 @@ def rate_limit_headers(
     included = [state for state in states if state.included]
     if not included:
         return ()
-    policy = ", ".join(
-        f'"{POLICY_NAMES[each.meter]}";q={each.contractual};w={each.window_seconds}{_PARAMETERS[each.meter]}'
-        for each in included
-    )
+    policy = ", ".join([_policy(each.meter, each.contractual, each.month) for each in included])
     left = ", ".join(
-        f'"{POLICY_NAMES[each.meter]}";r={each.remaining};t={each.month.seconds_to_end(now)}'
-        for each in included
+        [
+            f'"{POLICY_NAMES[each.meter]}";r={each.remaining};t={each.month.seconds_to_end(now)}'
+            for each in included
+        ]
     )
     headers = (("RateLimit-Policy", policy), ("RateLimit", left))
     if not refused:
         return headers
     wait = max(each.month.seconds_to_end(now) for each in included)
     return (*headers, ("Retry-After", str(wait)))
+
+
+@lru_cache(maxsize=64)
+def _policy(meter: Meter, contractual: int, month: Month) -> str:
+    """The same for every answer of a month."""
+    window = int(month.length().total_seconds())
+    return f'"{POLICY_NAMES[meter]}";q={contractual};w={window}{_PARAMETERS[meter]}'

@@ -25,6 +25,16 @@ from editions.quota import Effect, Phase, QuotaState, WebServiceCall, refusal_of
 from editions.repository import Entry, MeterView
 
 
+def hold(tx: Tx, *, month: Month) -> None:
+    """Take the row of the activations' counter and leave it as it is: the first thing in a transaction about a transfer.
+
+    Two transfers of an instance then never meet in the middle of their transactions. On MariaDB they would: a SELECT
+    before the counter moves costs a rerun, and two new containers wait for each other's gap in the index. **Source:**
+    measured with 8 clients: three reruns for two activations without it, none with it (tests/bench/README.md).
+    """
+    repository.hold_counter(tx, ACTIVATIONS, month)
+
+
 def reserve(tx: Tx, effects: Sequence[Effect], *, month: Month) -> QuotaState:
     """Take quota for effects that are about to be programmed; deactivations are taken but never refused.
 

@@ -57,7 +57,7 @@ class Month:
     @property
     def end(self) -> datetime:
         """The first instant after the month, UTC: when its quota resets."""
-        return self.next().start
+        return _end(self.year, self.number)
 
     def next(self) -> Month:
         """The month after this one."""
@@ -95,3 +95,8 @@ def month_of(now: datetime) -> Month:
 @lru_cache(maxsize=64)
 def _start(year: int, number: int) -> datetime:
     return datetime(year, number, 1, tzinfo=_BERLIN).astimezone(UTC)
+
+
+@lru_cache(maxsize=64)
+def _end(year: int, number: int) -> datetime:
+    return Month(year, number).next().start

@@ -87,11 +87,6 @@ class QuotaState:
         return self.month.end
 
     @property
-    def window_seconds(self) -> int:
-        """Length of the month, clock changes included."""
-        return int(self.month.length().total_seconds())
-
-    @property
     def remaining(self) -> int:
         """What is left of the contractual amount."""
         return max(0, self.contractual - self.used)

@@ -76,6 +76,7 @@ _ADD = (
         version=meter_counter.c.version + 1,
     )
 )
+_HOLD = update(meter_counter).where(_counter_key).values(taken=meter_counter.c.taken)
 _INSERT_COUNTER = insert(meter_counter)
 _SET_NOTICED = (
     update(meter_counter)
@@ -193,6 +194,11 @@ def add_to_counter(tx: Tx, meter: Meter, month: Month, *, taken: int = 0, used: 
     }
     if not tx.insert_if_absent(_INSERT_COUNTER, {**row, "noticed_limit": 0, "noticed_threshold": 0}):
         tx.write(_ADD, change)
+
+
+def hold_counter(tx: Tx, meter: Meter, month: Month) -> None:
+    """Touch a meter's counter row, if the month has one, and leave it as it is."""
+    tx.write(_HOLD, {"b_meter": meter, "b_month": str(month)})
 
 
 def load_meter(reader: Reader, meter: Meter, month: Month) -> MeterView:

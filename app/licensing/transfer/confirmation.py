@@ -47,7 +47,8 @@ def confirm_proven(tx: Tx, container: Container, context: Context) -> None:
         licenses.confirm_licenses(tx, container=container.serial, fuc=context.fuc)
         for each in proven:
             _emit(tx, container.serial, each.transfer_id, context)
-    containers.prove(tx, context)
+    if context.made_at != container.last_context_at:
+        containers.prove(tx, context)
 
 
 def _emit(tx: Tx, serial: str, transfer_id: TransferId, context: Context) -> None:

@@ -1,6 +1,12 @@
-"""The transactions that end a reservation: issue the update, or roll everything back. Exactly one of them succeeds."""
+"""The transactions that end a reservation: issue the update, or roll everything back. Exactly one of them succeeds.
+
+Both take the counter's row first and the container's next, as the reservation does: no two of them ever wait for
+each other crosswise.
+"""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from app.core.db import Database, Tx
 from app.core.json import JsonObject
@@ -10,23 +16,27 @@ from app.licensing.license import repository as licenses
 from app.licensing.license.license import ISSUED_STATE, LicenseAction
 from app.licensing.transfer import repository
 from app.licensing.transfer.reservation import effects_of
-from app.licensing.transfer.transfer_plan import Transfer
+from app.licensing.transfer.transfer_plan import Transfer, TransferState
 from editions import Month, metering
 from fsb_gateway import ProgrammingResult
 
 _ISSUED_EVENT = {LicenseAction.ACTIVATE: "license.collected", LicenseAction.DEACTIVATE: "license.returned"}
 
 
-def issue(db: Database, transfer: Transfer, result: ProgrammingResult) -> None:
+def issue(db: Database, transfer: Transfer, result: ProgrammingResult) -> Transfer:
     """Store the update, count its effects and let it be handed out. Doing it again changes nothing.
+
+    Returns:
+        The transfer as it is stored now; whoever issued it, with the update that was stored first.
 
     Raises:
         TransferRolledBack: somebody gave the transfer up in the meantime; the update is thrown away.
     """
+    issued, month = transfer, Month.parse(transfer.month)
 
     def body(tx: Tx) -> JsonObject:
-        # The container's row first, as everywhere: two transactions about one container never wait for each
-        # other crosswise.
+        nonlocal issued
+        metering.hold(tx, month=month)
         raised = containers.issue(tx, transfer.container, fuc=transfer.fuc)
         if not repository.issue(tx, transfer.transfer_id, result.update):
             raise TransferRolledBack(
@@ -40,13 +50,14 @@ def issue(db: Database, transfer: Transfer, result: ProgrammingResult) -> None:
         licenses.issue_licenses(
             tx, transfer.transfer_id, moves, container=transfer.container, fuc=transfer.fuc
         )
-        metering.count(
-            tx, effects_of(transfer.transfer_id, transfer.licenses), month=Month.parse(transfer.month)
-        )
+        metering.count(tx, effects_of(transfer.transfer_id, transfer.licenses), month=month)
         _emit_issued(tx, transfer, result)
+        issued = replace(transfer, state=TransferState.ISSUED, update=result.update, issued_at=tx.now)
         return {"issued": True}
 
-    db.run_tx(f"issue:{transfer.transfer_id}", body)
+    if db.run_tx(f"issue:{transfer.transfer_id}", body).replayed:
+        return db.read(lambda reader: repository.get_transfer(reader, transfer.transfer_id))
+    return issued
 
 
 def _emit_issued(tx: Tx, transfer: Transfer, result: ProgrammingResult) -> None:
@@ -66,16 +77,16 @@ def roll_back(db: Database, transfer: Transfer, reason: str) -> bool:
     The operation id of the reservation and the context it used are freed as well, so that the caller can try the same
     request again.
     """
+    month = Month.parse(transfer.month)
 
     def body(tx: Tx) -> JsonObject:
+        metering.hold(tx, month=month)
         containers.touch_container(tx, transfer.container)
         if not repository.roll_back(tx, transfer.transfer_id, reason):
             return {"rolled_back": False}
         licenses.free_licenses(tx, transfer.transfer_id, [license_id for license_id, _ in transfer.licenses])
         containers.give_context_back(tx, transfer.container)
-        metering.release(
-            tx, effects_of(transfer.transfer_id, transfer.licenses), month=Month.parse(transfer.month)
-        )
+        metering.release(tx, effects_of(transfer.transfer_id, transfer.licenses), month=month)
         tx.forget(repository.get_op_id(tx, transfer.transfer_id))
         tx.emit(
             "transfer.rolled_back",

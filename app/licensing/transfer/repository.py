@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from types import SimpleNamespace
+from typing import cast
 
 from sqlalchemy import bindparam, insert, or_, select, update
 
 from app.core.clock import from_us, to_us
 from app.core.db import Reader, Row, Tx
+from app.core.db_statement import SqlValue
 from app.core.ids import LicenseId, TransferId
 from app.core.json import JsonObject, dump_json, load_json, load_object
 from app.licensing import tables
@@ -126,9 +129,23 @@ class NewTransfer:
     deadline_at: datetime
 
 
-def add_transfer(tx: Tx, new: NewTransfer, actions: Sequence[tuple[LicenseId, LicenseAction]]) -> None:
-    """Insert a reserved transfer and what it moves. The unique container column keeps it the only open one."""
-    row = {
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenedTransfer:
+    """A transfer and, while it is reserved, what to send to the gateway for it, word for word as it is stored."""
+
+    transfer: Transfer
+    job: JsonObject | None
+
+
+def add_transfer(
+    tx: Tx, new: NewTransfer, actions: Sequence[tuple[LicenseId, LicenseAction]]
+) -> OpenedTransfer:
+    """Insert a reserved transfer and what it moves. The unique container column keeps it the only open one.
+
+    Returns:
+        What `open_transfer` would read back.
+    """
+    row: dict[str, SqlValue] = {
         "transfer_id": new.transfer_id,
         "natural_key": new.natural_key,
         "open_container": new.container,
@@ -156,6 +173,8 @@ def add_transfer(tx: Tx, new: NewTransfer, actions: Sequence[tuple[LicenseId, Li
         for each, action in actions
     ]
     tx.write_many(_INSERT_ACTION, rows)
+    written = cast(Row, SimpleNamespace(**row))
+    return OpenedTransfer(transfer=_transfer_of(written, sorted(actions)), job=load_object(str(row["job"])))
 
 
 def find_by_natural_key(reader: Reader, natural_key: str) -> TransferId | None:
@@ -227,6 +246,17 @@ def get_job(reader: Reader, transfer_id: TransferId) -> JsonObject:
     if text is None:
         raise _not_found(transfer_id)
     return load_object(str(text))
+
+
+def open_transfer(reader: Reader, transfer_id: TransferId) -> OpenedTransfer:
+    """A transfer with its job if it is still to be programmed.
+
+    Raises:
+        TransferNotFound: no such transfer.
+    """
+    transfer = get_transfer(reader, transfer_id)
+    reserved = transfer.state is TransferState.RESERVED
+    return OpenedTransfer(transfer=transfer, job=get_job(reader, transfer_id) if reserved else None)
 
 
 def get_op_id(reader: Reader, transfer_id: TransferId) -> str:

@@ -38,7 +38,7 @@ from app.licensing.order.service import load_ticket
 from app.licensing.product_item import options_to_json
 from app.licensing.transfer import repository
 from app.licensing.transfer.confirmation import confirm_proven
-from app.licensing.transfer.repository import NewTransfer, UnfinishedTransfer
+from app.licensing.transfer.repository import NewTransfer, OpenedTransfer, UnfinishedTransfer
 from app.licensing.transfer.transfer_plan import (
     PlannedAction,
     Target,
@@ -102,10 +102,15 @@ class Deadlines:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reservation:
-    """What came of the first transaction; `transfer_id` is None when there was nothing to update."""
+    """What came of the first transaction.
+
+    Attributes:
+        transfer_id: None when there was nothing to update.
+        opened: the transfer as it was written, if it is new; a found one has to be read.
+    """
 
     transfer_id: TransferId | None
-    fresh: bool
+    opened: OpenedTransfer | None
 
 
 def natural_key(request: TransferRequest) -> str:
@@ -163,18 +168,23 @@ def reserve(
         QuotaExceeded: the month's activations are used up.
     """
     check_request(request, identity)
-    answer = db.run_tx(
-        command.op_id,
-        lambda tx: _Reserving(tx, request, identity, deadlines=deadlines, command=command).run(),
-        fingerprint=command.fingerprint,
-    )
+    opened: OpenedTransfer | None = None
+
+    def body(tx: Tx) -> JsonObject:
+        nonlocal opened
+        reserving = _Reserving(tx, request, identity, deadlines=deadlines, command=command)
+        value = reserving.run()
+        opened = reserving.opened
+        return value
+
+    answer = db.run_tx(command.op_id, body, fingerprint=command.fingerprint)
     value = answer.value
     if "unexpected" in value:
         raise unexpected_state(request.context.serial, UnexpectedReason(str(value["unexpected"])))
     found = value["transfer_id"]
     return Reservation(
         transfer_id=None if found is None else TransferId(str(found)),
-        fresh=bool(value["fresh"]) and not answer.replayed,
+        opened=None if answer.replayed else opened,
     )
 
 
@@ -197,14 +207,16 @@ class _Reserving:
         self._deadlines = deadlines
         self._charge = command.charge
         self._natural_key = natural_key(request)
+        self.opened: OpenedTransfer | None = None
 
     def run(self) -> JsonObject:
+        metering.hold(self._tx, month=month_of(self._tx.now))
         registered = self._take_container()
         candidates = self._load_licenses()
         container = containers.get_container(self._tx, self._context.serial)
         verdict = Fits(newly_proven=False) if registered else judge(container, _report(self._context))
         if isinstance(verdict, Unexpected):
-            return self._stop_container(verdict)
+            return self._stop_container(verdict, candidates)
         if isinstance(verdict, Refused) and container.state is not ContainerState.OK:
             raise verdict.error
         unfinished = repository.list_unfinished(self._tx, container.serial, above_fuc=container.fuc_confirmed)
@@ -235,7 +247,7 @@ class _Reserving:
         return {"transfer_id": missing[-1].transfer_id, "fresh": False}
 
     def _take_container(self) -> bool:
-        """Touch the container's row first: it guards everything that follows. True when it is new here."""
+        """Touch the container's row: it guards everything that follows. True when it is new here."""
         tx, context = self._tx, self._context
         if containers.touch_container(tx, context.serial):
             return False
@@ -263,17 +275,31 @@ class _Reserving:
                 found.append(other)
         return found
 
-    def _stop_container(self, verdict: Unexpected) -> JsonObject:
-        request, context = self._request, self._context
-        if not request.vouched_for:
+    def _stop_container(self, verdict: Unexpected, candidates: Sequence[License]) -> JsonObject:
+        context = self._context
+        if not self._may_accuse(verdict, candidates):
             raise unexpected_state(context.serial, verdict.reason)
         containers.set_unexpected(self._tx, context, verdict.reason)
+        # The operation id stays free: once staff has decided, the same request is to be judged anew.
+        self._tx.forget(self._tx.op_id)
         self._tx.emit(
             "container.unexpected_state",
             subject=context.serial,
             data={"serial": context.serial, "reason": str(verdict.reason), "reported_fuc": context.fuc},
         )
         return {"unexpected": str(verdict.reason)}
+
+    def _may_accuse(self, verdict: Unexpected, candidates: Sequence[License]) -> bool:
+        """Whether this caller's word is enough to stop the container.
+
+        Anybody can sign a context with somebody else's serial; a holder is believed if his ticket has a licence there.
+        """
+        request = self._request
+        if not request.vouched_for:
+            return False
+        if request.authenticated or verdict.reason is not UnexpectedReason.KEY_MISMATCH:
+            return True
+        return any(each.container == self._context.serial for each in candidates)
 
     def _find_repeated(
         self, unfinished: Sequence[UnfinishedTransfer], verdict: Fits | Refused
@@ -321,7 +347,7 @@ class _Reserving:
         moves = [(each.license.license_id, each.action) for each in planned]
         metering.reserve(tx, effects_of(transfer_id, moves, principal=request.principal), month=month)
         new = self._new_transfer(transfer_id, container, planned, missing=missing, month=str(month))
-        repository.add_transfer(tx, new, moves)
+        self.opened = repository.add_transfer(tx, new, moves)
         self._charge(tx)
         return {"transfer_id": transfer_id, "fresh": True}
 

@@ -14,7 +14,6 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
@@ -22,12 +21,13 @@ from anyio import to_thread
 
 from app.core.clock import from_us
 from app.core.command import Command
-from app.core.db import Database, Reader
+from app.core.db import Database
 from app.core.ids import TransferId
 from app.core.json import JsonObject, JsonValue
 from app.licensing.errors import TransferRolledBack
 from app.licensing.transfer import outcome, repository
 from app.licensing.transfer.confirmation import confirm_by_receipt
+from app.licensing.transfer.repository import OpenedTransfer
 from app.licensing.transfer.reservation import Deadlines, InstanceIdentity, TransferRequest, reserve
 from app.licensing.transfer.transfer_plan import Transfer, TransferState
 from fsb_gateway import (
@@ -56,14 +56,6 @@ class Programmer(Protocol):
     async def program(self, job: ProgrammingJob, *, wait: timedelta) -> ProgrammingResult | JobPending:
         """Have a job programmed, waiting at most `wait` for it."""
         ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Opened:
-    """A transfer and, while it is reserved, what to send for it."""
-
-    transfer: Transfer
-    job: JsonObject | None
 
 
 class TransferService:
@@ -106,9 +98,11 @@ class TransferService:
             TransferRolledBack, BoxQueueFull: no box could do it; nothing was counted.
         """
 
-        def open_transfer() -> tuple[_Opened | None, bool]:
+        def open_transfer() -> tuple[OpenedTransfer | None, bool]:
             found = reserve(self._db, request, self._identity(), deadlines=self._deadlines, command=command)
-            return (None if found.transfer_id is None else self._open(found.transfer_id)), found.fresh
+            if found.opened is not None or found.transfer_id is None:
+                return found.opened, True
+            return self._open(found.transfer_id), False
 
         opened, fresh = await to_thread.run_sync(open_transfer)
         if opened is None:
@@ -118,17 +112,10 @@ class TransferService:
             raise _rolled_back(transfer)
         return transfer, fresh
 
-    def _open(self, transfer_id: TransferId) -> _Opened:
-        def both(reader: Reader) -> _Opened:
-            transfer = repository.get_transfer(reader, transfer_id)
-            reserved = transfer.state is TransferState.RESERVED
-            return _Opened(
-                transfer=transfer, job=repository.get_job(reader, transfer_id) if reserved else None
-            )
+    def _open(self, transfer_id: TransferId) -> OpenedTransfer:
+        return self._db.read(lambda reader: repository.open_transfer(reader, transfer_id))
 
-        return self._db.read(both)
-
-    async def _drive(self, opened: _Opened, wait: timedelta) -> Transfer:
+    async def _drive(self, opened: OpenedTransfer, wait: timedelta) -> Transfer:
         transfer_id = opened.transfer.transfer_id
         if opened.job is None:
             return opened.transfer
@@ -161,11 +148,7 @@ class TransferService:
             raise (error if isinstance(error, BoxQueueFull) else _rolled_back(ended)) from error
         if isinstance(result, JobPending):
             return transfer
-        return await to_thread.run_sync(self._issue, transfer, result)
-
-    def _issue(self, transfer: Transfer, result: ProgrammingResult) -> Transfer:
-        outcome.issue(self._db, transfer, result)
-        return self.get_transfer(transfer.transfer_id)
+        return await to_thread.run_sync(outcome.issue, self._db, transfer, result)
 
     async def _give_up(self, transfer: Transfer, reason: str) -> Transfer:
         """Roll back, unless somebody else was faster; how the transfer ended is the answer, whoever ended it."""

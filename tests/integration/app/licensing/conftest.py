@@ -4,10 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from app.core.db import Database
 from tests.fake.clock import FakeClock
 from tests.integration.app.licensing.world import Boxes, World
+
+settings.register_profile("long", parent=settings.get_profile("wops"))
 
 
 @pytest.fixture

@@ -85,7 +85,11 @@ class Oracle:
 
     def of(self, serial: str, *states: str) -> list[str]:
         """Transfers of a container in some states, in the order of their counters."""
-        found = [name for name, each in self.transfers.items() if each.ask.serial == serial and each.state in states]
+        found = [
+            name
+            for name, each in self.transfers.items()
+            if each.ask.serial == serial and each.state in states
+        ]
         return sorted(found, key=lambda name: self.transfers[name].fuc)
 
     def used(self, month: str) -> int:
@@ -162,7 +166,9 @@ class Oracle:
             if not chosen:
                 on_ticket = [name for name, each in self.licences.items() if each.ticket == ask.ticket]
                 single = len(on_ticket) == 1
-                reasons.add(self._cannot_collect(on_ticket[0], ask, states) if single else "nothing_to_activate")
+                reasons.add(
+                    self._cannot_collect(on_ticket[0], ask, states) if single else "nothing_to_activate"
+                )
         else:
             chosen = list(ask.activate)
             reasons |= {self._cannot_collect(name, ask, states) for name in chosen}
@@ -248,11 +254,24 @@ class Oracle:
         self.containers[serial].proven = max(self.containers[serial].proven, fuc)
 
     def reserve(
-        self, name: str, ask: Ask, moves: tuple[tuple[str, str], ...], *, month: str, deadline: datetime, op_id: str
+        self,
+        name: str,
+        ask: Ask,
+        moves: tuple[tuple[str, str], ...],
+        *,
+        month: str,
+        deadline: datetime,
+        op_id: str,
     ) -> None:
         box = self.containers[ask.serial]
         self.transfers[name] = Move(
-            ask=ask, fuc=box.issued + 1, moves=moves, month=month, deadline=deadline, op_id=op_id, base=ask.fuc
+            ask=ask,
+            fuc=box.issued + 1,
+            moves=moves,
+            month=month,
+            deadline=deadline,
+            op_id=op_id,
+            base=ask.fuc,
         )
         for licence, _ in moves:
             self.licences[licence].pending = name

@@ -13,7 +13,14 @@ from app.core.errors import DomainError
 from app.licensing import Deadlines, LicenseState, Transfer, TransferState
 from app.licensing.errors import TransferNotIssued, TransferOpen, TransferRolledBack
 from app.licensing.transfer import outcome
-from fsb_gateway import BoxQueueFull, FirmKeyMissing, FsbProtocolError, FsbUnavailable, PoolUnknown, ProgrammingResult
+from fsb_gateway import (
+    BoxQueueFull,
+    FirmKeyMissing,
+    FsbProtocolError,
+    FsbUnavailable,
+    PoolUnknown,
+    ProgrammingResult,
+)
 from tests.integration.app.licensing.world import (
     PATIENCE,
     Boxes,
@@ -146,7 +153,9 @@ def test_answer_lost_on_the_way_back_gives_the_same_update_later(far_world: Worl
     far_world.check_books()
 
 
-@pytest.mark.parametrize("error", [FirmKeyMissing("no key"), BoxQueueFull("full")], ids=lambda error: error.code)
+@pytest.mark.parametrize(
+    "error", [FirmKeyMissing("no key"), BoxQueueFull("full")], ids=lambda error: error.code
+)
 def test_box_that_refuses_gives_everything_back_and_the_same_request_can_be_tried_again(
     far_world: World, lost_box: LostBox, error: DomainError
 ) -> None:
@@ -275,7 +284,9 @@ def test_transfer_that_cannot_be_finished_does_not_keep_others_waiting(
         for device, ticket in zip(devices, tickets, strict=True)
     ]
     with far_world.db.engine.begin() as connection:
-        connection.exec_driver_sql(f"UPDATE license SET pending_transfer = NULL WHERE ticket = '{tickets[0]}'")
+        connection.exec_driver_sql(
+            f"UPDATE license SET pending_transfer = NULL WHERE ticket = '{tickets[0]}'"
+        )
     lost_box.before = None
     sweep(far_world)
     assert far_world.transfers.get_transfer(reserved[1].transfer_id).state is TransferState.ISSUED
@@ -351,4 +362,3 @@ def test_issue_and_roll_back_done_again_change_nothing(world: World) -> None:
         assert outcome.roll_back(world.db, transfer, "late") is False
         assert outcome.roll_back(world.db, transfer, "late") is False
         outcome.issue(world.db, transfer, made)
-

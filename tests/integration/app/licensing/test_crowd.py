@@ -161,9 +161,7 @@ def test_one_licence_goes_into_one_of_sixteen_containers(world: World) -> None:
 def test_sixteen_containers_collect_side_by_side(world: World) -> None:
     tickets = [world.ticket(2, number=f"N-{number}") for number in range(CLIENTS)]
     devices = [world.device(f"130-{number + 100}") for number in range(CLIENTS)]
-    requests = [
-        collecting(device.context(), ticket) for device, ticket in zip(devices, tickets, strict=True)
-    ]
+    requests = [collecting(device.context(), ticket) for device, ticket in zip(devices, tickets, strict=True)]
     started = time.monotonic()
     answers = issued(all_at_once(world, requests))
     assert time.monotonic() - started < 10
@@ -185,9 +183,9 @@ def test_one_order_number_with_equal_content_is_one_order(world: World) -> None:
 
 def test_one_order_number_with_different_contents_goes_to_one(world: World) -> None:
     answers = in_threads(
-        lambda number: world.orders.place_order(
-            order_draft("SAME", position(10, quantity=number + 1)), Command()
-        ).value
+        lambda number: (
+            world.orders.place_order(order_draft("SAME", position(10, quantity=number + 1)), Command()).value
+        )
     )
     (winner,) = [answer for answer in answers if isinstance(answer, Order)]
     refusals = Counter(answer.code for answer in answers if isinstance(answer, DomainError))
@@ -205,4 +203,3 @@ def test_extensions_of_one_order_at_once_all_land_on_its_ticket(world: World) ->
     assert order.license_count == len(world.licenses(order.ticket)) == CLIENTS + 1
     events = world.db.read(lambda reader: list_events(reader, after=0, limit=100))
     assert [event.sequence for event in events] == list(range(1, len(events) + 1))
-

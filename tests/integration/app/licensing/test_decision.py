@@ -152,20 +152,17 @@ def test_nothing_is_accepted_while_a_transfer_is_in_the_making(world: World) -> 
     held = collected(world)
     device = held.device
     world.boxes.slow_down(0.1)
-    reserved = world.transfer(
-        collecting(device.context(), world.ticket(number="A-2")), wait=timedelta(0)
-    )
+    reserved = world.transfer(collecting(device.context(), world.ticket(number="A-2")), wait=timedelta(0))
     ahead = replace(device.context(), fuc=5)
     with pytest.raises(FucTooNew):
         world.transfer(collecting(ahead, world.ticket(number="A-3")))
-    act = lambda: decide(world, device.serial, Decision.ACCEPT_REPORTED)  # noqa: E731
     with nothing_changes(world.db), pytest.raises(TransferOpen) as refusal:
-        act()
+        decide(world, device.serial, Decision.ACCEPT_REPORTED)
     assert refusal.value.detail["transfer_id"] == reserved.transfer_id
     world.clock.advance(timedelta(minutes=1))
     world.run(world.transfers.drive_due(wait=PATIENCE))
     assert world.transfers.get_transfer(reserved.transfer_id).state is TransferState.ISSUED
-    act()
+    decide(world, device.serial, Decision.ACCEPT_REPORTED)
 
 
 def test_older_state_with_a_return_in_between_takes_the_licence_out_again(world: World) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from app.core.command import Command
 from app.core.db import Database, Tx
 from app.core.ids import new_id
 from app.licensing import TransferState
+from app.licensing.errors import TransferRolledBack
 from fsb_gateway import FirmKeyMissing
 from tests.integration.app.licensing.world import (
     Boxes,
@@ -113,7 +116,9 @@ def test_repeated_order_and_item_change_nothing(world: World) -> None:
         assert world.orders.place_order(draft, charge.command("key-1")).value == first.value
     with nothing_changes(world.db, but=TRACES):
         again = world.orders.place_order(draft, charge.command())
-        part = world.orders.place_order(order_draft("A-1", position(20, quantity=2, feature_map=3)), charge.command())
+        part = world.orders.place_order(
+            order_draft("A-1", position(20, quantity=2, feature_map=3)), charge.command()
+        )
     assert (again.created, again.replayed, part.replayed) == (False, True, True)
     assert again.value == part.value == first.value
     with nothing_changes(world.db, but=("op",)):
@@ -133,10 +138,8 @@ def test_first_request_of_a_container_can_be_tried_again_after_a_roll_back(
     request = collecting(device.context(), world.ticket())
     box.before = FirmKeyMissing("no key")
     for _ in range(3):
-        try:
+        with pytest.raises(TransferRolledBack):
             world.transfer(request)
-        except Exception as error:  # noqa: BLE001, PERF203
-            assert getattr(error, "code", "") == "transfer_rolled_back"  # noqa: PT017
     box.before = None
     device.apply(world.transfer(request))
     assert [job.steps[-1].fuc for job in box.jobs] == [1, 1, 1, 1]

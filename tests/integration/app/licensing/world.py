@@ -28,7 +28,6 @@ from app.licensing import (
     ItemDraft,
     ItemService,
     License,
-    LicenseFilter,
     LicenseState,
     Order,
     OrderDraft,
@@ -220,7 +219,9 @@ class World:
         )
         return self.items.add_item(draft, Command())
 
-    def order(self, number: str = "A-1", *positions: OrderedPosition, command: Command | None = None) -> Order:
+    def order(
+        self, number: str = "A-1", *positions: OrderedPosition, command: Command | None = None
+    ) -> Order:
         draft = order_draft(number, *positions)
         return self.orders.place_order(draft, command or Command()).value
 
@@ -236,18 +237,16 @@ class World:
         assert transfer is not None
         return transfer
 
-    def collect(
-        self, device: Device, ticket: str, licenses: Sequence[LicenseId] | None = None
-    ) -> Transfer:
+    def collect(self, device: Device, ticket: str, licenses: Sequence[LicenseId] | None = None) -> Transfer:
         return self.transfer(collecting(device.context(), ticket, licenses))
 
     def give_back(self, device: Device, licenses: Sequence[LicenseId], ticket: str | None = None) -> Transfer:
         return self.transfer(returning(device.context(), licenses, ticket))
 
-    def confirm(self, transfer: Transfer, receipt: Context, command: Command | None = None) -> tuple[Transfer, bool]:
-        return self.run(
-            self.transfers.confirm_transfer(transfer.transfer_id, receipt, command or Command())
-        )
+    def confirm(
+        self, transfer: Transfer, receipt: Context, command: Command | None = None
+    ) -> tuple[Transfer, bool]:
+        return self.run(self.transfers.confirm_transfer(transfer.transfer_id, receipt, command or Command()))
 
     # What the books say.
 
@@ -404,7 +403,10 @@ def dump(db: Database) -> Dump:
 def changed_tables(before: Dump, after: Dump) -> dict[str, tuple[list[object], list[object]]]:
     """Rows that went and rows that came, by table."""
     return {
-        name: ([row for row in before[name] if row not in rows], [row for row in rows if row not in before[name]])
+        name: (
+            [row for row in before[name] if row not in rows],
+            [row for row in rows if row not in before[name]],
+        )
         for name, rows in after.items()
         if rows != before[name]
     }
@@ -429,7 +431,9 @@ class Collected:
     transfer: Transfer
 
 
-def collected(world: World, quantity: int = 1, *, serial: str = "130-1000000001", number: str = "A-1") -> Collected:
+def collected(
+    world: World, quantity: int = 1, *, serial: str = "130-1000000001", number: str = "A-1"
+) -> Collected:
     """Order, collect, apply, confirm. The item has to be there."""
     device = world.device(serial)
     ticket = world.ticket(quantity, number=number)
@@ -441,5 +445,3 @@ def collected(world: World, quantity: int = 1, *, serial: str = "130-1000000001"
 
 def next_month(moment: datetime = START) -> datetime:
     return month_of(moment).end
-
-

@@ -17,9 +17,7 @@ from app.licensing.order.order_rule import (
 )
 
 
-def position(
-    number: int = 1, sku: str = "CAD", quantity: int = 1, **options: JsonValue
-) -> OrderedPosition:
+def position(number: int = 1, sku: str = "CAD", quantity: int = 1, **options: JsonValue) -> OrderedPosition:
     return OrderedPosition(position=number, sku=sku, quantity=quantity, options=options)
 
 
@@ -107,7 +105,9 @@ def test_customer_reference_is_short_and_printable(reference: str) -> None:
     assert refusal.value.detail["field"] == "customer_reference"
 
 
-@pytest.mark.parametrize(("field", "sku", "name"), [("sku", "a b", "N"), ("sku", "", "N"), ("name", "A", ""), ("name", "A", "\t")])
+@pytest.mark.parametrize(
+    ("field", "sku", "name"), [("sku", "a b", "N"), ("sku", "", "N"), ("name", "A", ""), ("name", "A", "\t")]
+)
 def test_item_has_a_sku_and_a_name(field: str, sku: str, name: str) -> None:
     with pytest.raises(InputInvalid) as refusal:
         ItemDraft(sku=sku, name=name, options=ProductOptions(product_code=1))

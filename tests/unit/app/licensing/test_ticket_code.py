@@ -88,7 +88,7 @@ def test_ticket_is_read_as_people_type_it(characters: str, between: str, small: 
         "0" * 25,
         "22222-22222-22222-22222-2222I",
         "22222-22222-22222-22222-2222ß",
-        "２" * 25,
+        "\N{FULLWIDTH DIGIT TWO}" * 25,
         "22222_22222_22222_22222_22222",
     ],
 )
