@@ -25,7 +25,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app.container import Platform
 from app.core.clock import Clock
 from app.http import admin_api, instance_api, transfers
+from app.http.bounded_protocol import BoundedProtocol
 from app.http.cursor import CursorCodec
+from app.http.openapi import Credentials, describe_api
 from app.http.problem import problem_response, register_problem_handlers
 from app.http.problem_catalog import PROBLEM_KINDS
 from app.http.trace import TraceLayer
@@ -77,6 +79,7 @@ def _new_app(clock: Clock, title: str, description: str) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
+        redirect_slashes=False,
     )
     register_problem_handlers(app, clock=clock)
     return app
@@ -93,8 +96,8 @@ class FrontDoor:
         self._own: dict[str, Callable[[Request], Awaitable[JSONResponse]]] = {
             "/livez": self._livez,
             "/readyz": self._readyz,
-            "/openapi/instance.json": partial(self._openapi, self._instance_app),
-            "/openapi/admin.json": partial(self._openapi, self._control_app),
+            "/openapi/instance.json": partial(self._openapi, self._instance_app, "basic"),
+            "/openapi/admin.json": partial(self._openapi, self._control_app, "bearer"),
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -138,8 +141,8 @@ class FrontDoor:
             {"status": "ready" if self.ready else "starting"}, status_code=200 if self.ready else 503
         )
 
-    async def _openapi(self, app: FastAPI, _request: Request) -> JSONResponse:
-        return JSONResponse(app.openapi())
+    async def _openapi(self, app: FastAPI, credentials: Credentials, _request: Request) -> JSONResponse:
+        return JSONResponse(describe_api(app, credentials=credentials))
 
 
 class LocalOperatorDoor:
@@ -264,6 +267,8 @@ class _QuietServer(uvicorn.Server):
 def _uvicorn(app: ASGIApp) -> _QuietServer:
     config = uvicorn.Config(
         app,
+        http=BoundedProtocol,
+        ws="none",
         lifespan="off",
         access_log=False,
         log_config=None,
@@ -271,7 +276,6 @@ def _uvicorn(app: ASGIApp) -> _QuietServer:
         proxy_headers=False,
         timeout_keep_alive=30,
         timeout_graceful_shutdown=25,
-        h11_max_incomplete_event_size=64 * 1024,
     )
     return _QuietServer(config)
 

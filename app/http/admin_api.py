@@ -159,7 +159,7 @@ async def create_instance(body: InstanceCreateBody, request: Request, response: 
     done = await to_thread.run_sync(
         lambda: _platform(request).instances.create_instance(asked, command=command_of(request))
     )
-    operation = _note(done, response)
+    operation = _note(done, response, status=202)
     response.headers["Location"] = f"/admin/v1/operations/{operation.operation_id}"
     response.headers["Retry-After"] = str(OPERATION_RETRY_SECONDS)
     return OperationRead.of(operation)
@@ -290,7 +290,7 @@ async def put_access(
         )
     )
     response.headers["ETag"] = etag_of(done.value.version)
-    return AccessRead.of(_note(done, response, status=200))
+    return AccessRead.of(_note(done, response))
 
 
 @router.post(
@@ -346,7 +346,7 @@ async def rotate_client(
             InstanceId(instance_id), ApiClientId(client_id), command=command_of(request)
         )
     )
-    return ClientCredentialsRead.of(_note(done, response, status=200))
+    return ClientCredentialsRead.of(_note(done, response))
 
 
 @router.post(
@@ -368,7 +368,7 @@ async def disable_client(
             InstanceId(instance_id), ApiClientId(client_id), command=command_of(request)
         )
     )
-    return ClientRead.of(_note(done, response, status=200))
+    return ClientRead.of(_note(done, response))
 
 
 @router.get(
@@ -511,7 +511,7 @@ async def restore_container(
             serial, Decision(body.decision), reason=body.reason, command=command_of(request)
         )
     )
-    return ContainerRead.of(_note(done, response, status=200))
+    return ContainerRead.of(_note(done, response))
 
 
 @router.get(
@@ -627,7 +627,7 @@ async def revoke_staff_token(
     done = await to_thread.run_sync(
         lambda: _platform(request).staff_tokens.revoke(token_id, command=command_of(request))
     )
-    return StaffTokenRead.of(_note(done, response, status=200))
+    return StaffTokenRead.of(_note(done, response))
 
 
 def _platform(request: Request) -> Platform:
@@ -640,12 +640,9 @@ async def _runtime(request: Request, instance_id: str) -> InstanceRuntime:
     return await to_thread.run_sync(platform.runtime, InstanceId(instance_id))
 
 
-def _note(done: Done[T], response: Response, *, status: int | None = None) -> T:
-    """Say in the answer that a request was a repeat, and set the status that goes with it."""
+def _note(done: Done[T], response: Response, *, status: int = 200) -> T:
+    """Say in the answer that a request was a repeat, and set the status that a repeat gets."""
     if done.replayed:
         response.headers[REPLAYED] = "true"
-        if response.status_code == 201:
-            response.status_code = 200
-    if status is not None:
         response.status_code = status
     return done.value

@@ -3,9 +3,10 @@
     network → certificate → Basic → scope → edition → body → quota → the route → counted or given back → answer
 
 Reads take a right from the line's stock before they are served. Writes are counted in the transaction of
-their own effect; a write that was processed but refused (404, 409, 412) is counted like a read. Malformed
-requests, repeats that change nothing, our own 5xx and 429 are not counted. **Source:** "Decisions" in the
-domain reference; which 4xx count as processed is our own decision.
+their own effect; a write that was processed but refused (404, 409, 412) is counted like a read, and so is a
+transfer, whose answer is known only when a box has done its work. Malformed requests, repeats that change
+nothing, our own 5xx and 429 are not counted. **Source:** "Decisions" in the domain reference; which 4xx count
+as processed is our own decision.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import base64
 import binascii
 import ipaddress
 from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import replace
+from functools import lru_cache, partial
 from typing import Any, Final, cast
 
 from anyio import to_thread
@@ -23,6 +26,7 @@ from starlette.responses import Response
 
 from app.core.command import Command
 from app.core.db import Tx
+from app.core.errors import OperationInProgress
 from app.http.idempotency import REPLAYED, operation_id_of
 from app.http.problem import problem_response
 from app.http.request_body import fingerprint, read_body
@@ -57,8 +61,7 @@ class Call:
         admitted: Admitted,
         *,
         operation: str,
-        body: bytes,
-        key_required: bool,
+        command: Command | None,
     ) -> None:
         self.runtime = runtime
         self.principal = admitted.principal.name
@@ -67,10 +70,27 @@ class Call:
         self._permit: CallPermit | None = None
         self._charged: QuotaState | None = None
         self._replayed = False
+        self._is_attempt = False
         self._quotas: list[QuotaState] = []
-        op_id = operation_id_of(request, principal=self.principal, operation=operation, required=key_required)
-        self._counted = self._call(201)
-        self.command = Command(op_id=op_id, fingerprint=fingerprint(request, body), charge=self._charge)
+        self._command = None if command is None else replace(command, charge=self._charge)
+
+    @property
+    def command(self) -> Command:
+        """Under which a change is carried out, counted in the transaction of its effect."""
+        if self._command is None:
+            raise RuntimeError("a read carries nothing out")
+        return self._command
+
+    async def command_by_answer(self) -> Command:
+        """As `command`, for a change that may still fail after its first transaction: it is counted by its answer.
+
+        A repeat needs no right: a missing one refuses only what is new.
+        """
+        try:
+            await self.begin_read()
+        except EditionsError as error:
+            return replace(self.command, charge=partial(_refuse, error))
+        return replace(self.command, charge=_count_later)
 
     async def begin_read(self) -> None:
         """Take a right for a call that changes nothing.
@@ -84,6 +104,10 @@ class Call:
     def mark_replayed(self) -> None:
         """The request had been carried out before: it is not counted, and the answer says so."""
         self._replayed = True
+
+    def mark_attempt(self) -> None:
+        """Another attempt of the same request is under way: that one is counted."""
+        self._is_attempt = True
 
     def show_quota(self, state: QuotaState) -> None:
         """Show a further quota in the answer's RateLimit headers."""
@@ -106,7 +130,7 @@ class Call:
         return response
 
     async def _settle(self, status: int) -> None:
-        counts = not self._replayed and (status < 400 or status in PROCESSED)
+        counts = not (self._replayed or self._is_attempt) and (status < 400 or status in PROCESSED)
         if not counts:
             if self._permit is not None:
                 self._permit.give_back()
@@ -123,7 +147,7 @@ class Call:
             self._permit.count(self._call(status))
 
     def _charge(self, tx: Tx) -> None:
-        self._charged = count_call(tx, self._counted)
+        self._charged = count_call(tx, self._call(201))
 
     def _call(self, status: int) -> WebServiceCall:
         return WebServiceCall(
@@ -133,6 +157,14 @@ class Call:
             answered_at=self.runtime.clock.now(),
             status=status,
         )
+
+
+def _refuse(error: EditionsError, _tx: Tx) -> None:
+    raise error
+
+
+def _count_later(_tx: Tx) -> None:
+    """A right has been taken; the answer decides what becomes of it."""
 
 
 class WebServiceRoute(APIRoute):
@@ -152,14 +184,22 @@ class WebServiceRoute(APIRoute):
             admitted = await admit(request, runtime)
             admitted.require(scope)
             await check_edition(runtime)
-            body = b"" if reads else await read_body(request)
-            call = Call(request, runtime, admitted, operation=operation, body=body, key_required=key_required)
+            command = None
+            if not reads:
+                body, principal = await read_body(request), admitted.principal.name
+                op_id = operation_id_of(
+                    request, principal=principal, operation=operation, required=key_required
+                )
+                command = Command(op_id=op_id, fingerprint=fingerprint(request, body))
+            call = Call(request, runtime, admitted, operation=operation, command=command)
             request.state.call = call
             if reads:
                 await call.begin_read()
             try:
                 response = await original(request)
             except Exception as error:
+                if isinstance(error, OperationInProgress):
+                    call.mark_attempt()
                 response = problem_response(
                     error, request_id=request.scope["wops.request_id"], clock=runtime.clock
                 )
@@ -216,8 +256,13 @@ def call_of(request: Request) -> Call:
 def peer_of(request: Request) -> Address:
     """The caller's address as this server saw it; headers that callers can set are never believed."""
     client = request.client
+    return _UNKNOWN_PEER if client is None else _address_of(client.host)
+
+
+@lru_cache(maxsize=1024)
+def _address_of(host: str) -> Address:
     try:
-        return ipaddress.ip_address(client.host) if client is not None else _UNKNOWN_PEER
+        return ipaddress.ip_address(host)
     except ValueError:
         return _UNKNOWN_PEER
 

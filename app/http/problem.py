@@ -16,6 +16,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from http import HTTPStatus
 from typing import Final
 from urllib.parse import quote
 
@@ -24,6 +25,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
+from starlette.routing import Match
 
 from app.core.clock import Clock, SystemClock
 from app.core.errors import DomainError
@@ -53,6 +55,7 @@ _HTTP_CODES: Final[Mapping[int, str]] = {
     413: "body_too_large",
     415: "media_type_unsupported",
 }
+_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 _KEPT_HEADERS: Final = frozenset({"allow", "retry-after", "www-authenticate"})
 _SYSTEM_CLOCK: Final = SystemClock()
 
@@ -116,10 +119,23 @@ def register_problem_handlers(app: FastAPI, *, clock: Clock = _SYSTEM_CLOCK) -> 
 
     async def answer(request: Request, error: Exception) -> ProblemResponse:
         request_id = str(request.scope.get(REQUEST_ID_KEY, ""))
+        if isinstance(error, HTTPException) and error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            error = HTTPException(error.status_code, headers={"Allow": _allowed_methods(request)})
         return problem_response(error, request_id=request_id, clock=clock)
 
     for caught in (DomainError, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(caught, answer)
+
+
+def _allowed_methods(request: Request) -> str:
+    """The methods of all routes of a path. Starlette names those of the first route only (RFC 9110 §10.2.1)."""
+    found = [
+        method
+        for method in _METHODS
+        for route in request.app.router.routes
+        if route.matches({**request.scope, "method": method})[0] is Match.FULL
+    ]
+    return ", ".join(dict.fromkeys(found))
 
 
 def _members(case: _Case, request_id: str) -> JsonObject:

@@ -43,9 +43,10 @@ class TraceLayer:
         bind(request_id=request_id)
         started = self._clock.monotonic()
         status = 500
+        answered = False
 
         async def send_traced(message: Message) -> None:
-            nonlocal status
+            nonlocal status, answered
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [
@@ -55,9 +56,14 @@ class TraceLayer:
                     *_SECURITY_HEADERS,
                 ]
             await send(message)
+            answered = message["type"] == "http.response.body" and not message.get("more_body", False)
 
         try:
             await self._app(scope, receive, send_traced)
+        except Exception:
+            # Starlette answers and logs what nobody foresaw, then raises it again: the server would cut the connection.
+            if not answered:
+                raise
         finally:
             if scope["path"] not in _QUIET:
                 self._write(scope, status, self._clock.monotonic() - started)

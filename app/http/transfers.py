@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from anyio import to_thread
 from fastapi import APIRouter, Path, Response
@@ -46,14 +46,28 @@ RETRY_SECONDS: Final = 2
 _HOLDER: Final = "ticket-holder"
 _NO_WEIGHT: Final = re.compile(r"q=0(\.0{0,3})?")
 Id = Annotated[str, Path(max_length=64, examples=["trf_019b0a3c6a1b7c2d8e9f0a1b2c3d4e5f"])]
-_ANSWERS: Final = {
+_ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
     **example(201, TRANSFER),
-    200: {"description": "The same request was carried out before; this is its transfer."},
+    200: {
+        "description": "The same request was carried out before; this is its transfer.",
+        "model": TransferRead,
+        "content": {"application/json": {"example": TRANSFER}},
+    },
     202: {
         "description": "The box is slow: ask the transfer's address again.",
+        "model": TransferRead,
         "content": {"application/json": {"example": RESERVED}},
     },
     204: {"description": "auto_update: there is nothing to update."},
+}
+_SHOWN: Final[dict[int | str, dict[str, Any]]] = {
+    200: {
+        "description": "The transfer, or just its update file if that is what `Accept` names.",
+        "content": {
+            "application/json": {"example": TRANSFER},
+            UPDATE_TYPE: {"schema": {"type": "string"}, "example": TRANSFER["update"]},
+        },
+    }
 }
 _DESCRIPTION: Final = """Collect licences into a container, return them, or both in one programming.
 
@@ -79,7 +93,7 @@ async def start_transfer(
     """See `_DESCRIPTION`."""
     call = call_of(request)
     wanted = transfer_request(body, principal=call.principal, authenticated=True)
-    transfer, fresh = await call.runtime.transfers.start_transfer(wanted, call.command)
+    transfer, fresh = await call.runtime.transfers.start_transfer(wanted, await call.command_by_answer())
     if not fresh:
         call.mark_replayed()
     call.show_quota(await to_thread.run_sync(call.runtime.quota, ACTIVATIONS))
@@ -93,7 +107,7 @@ async def start_transfer(
     response_model=TransferRead,
     tags=["transfers"],
     openapi_extra=needs("read"),
-    responses={**example(200, TRANSFER), **refusals(404)},
+    responses={**_SHOWN, **refusals(404)},
 )
 async def get_transfer(
     instance: InstanceName, transfer_id: Id, request: Request, response: Response
@@ -201,7 +215,7 @@ async def start_holder_transfer(
     summary="Read a transfer as a ticket's holder",
     response_model=TransferRead,
     tags=["gateways"],
-    responses={**example(200, TRANSFER), **open_refusals(404)},
+    responses={**_SHOWN, **open_refusals(404)},
 )
 async def get_holder_transfer(
     instance: InstanceName, transfer_id: Id, request: Request, response: Response

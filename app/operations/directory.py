@@ -21,6 +21,10 @@ _FORGET_UNKNOWN_SECONDS: Final = 1.0
 """How long an unknown name is answered without asking the database again. Our own decision."""
 
 
+_LONGEST_NAME: Final = 64
+"""Longer than any instance's name can be. **Source:** the column in the platform schema."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
     """Where a request goes."""
@@ -59,6 +63,9 @@ class InstanceDirectory:
         """
         instance_id = self._ids.get(name)
         if instance_id is None:
+            if len(name) > _LONGEST_NAME:
+                # Not worth remembering: ten thousand of them would fill the memory.
+                raise _not_found()
             if self._unknown.get(name, 0.0) > self._clock.monotonic():
                 raise _not_found()
             return None

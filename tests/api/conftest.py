@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.api.site import EDITIONS, Site, Tenant
+from tests.api.site import EDITIONS, Instance, Site
 
-MakeTenant = Callable[..., Tenant]
+MakeInstance = Callable[..., Instance]
 
 
 @pytest.fixture(scope="session")
@@ -22,9 +22,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 @pytest.fixture(scope="session")
-def tenants(site: Site) -> dict[str, Tenant]:
+def instances(site: Site) -> dict[str, Instance]:
     """An instance of each edition, each of a customer of its own."""
-    return {edition: site.add_tenant(edition, edition.replace("_", "-")) for edition in EDITIONS}
+    return {edition: site.add_instance(edition, edition.replace("_", "-")) for edition in EDITIONS}
 
 
 @pytest.fixture(scope="session")
@@ -34,16 +34,16 @@ def names() -> Iterator[int]:
 
 
 @pytest.fixture
-def make_tenant(site: Site, names: Iterator[int]) -> MakeTenant:
+def make_instance(site: Site, names: Iterator[int]) -> MakeInstance:
     """Makes further instances."""
 
-    def make(edition: str = "dedicated", **asked: Any) -> Tenant:
-        return site.add_tenant(edition, f"extra-{next(names)}", **asked)
+    def make(edition: str = "dedicated", **asked: Any) -> Instance:
+        return site.add_instance(edition, f"extra-{next(names)}", **asked)
 
     return make
 
 
 @pytest.fixture
-def tenant(make_tenant: MakeTenant) -> Tenant:
+def instance(make_instance: MakeInstance) -> Instance:
     """A fresh instance of the Dedicated edition, for this test alone."""
-    return make_tenant()
+    return make_instance()

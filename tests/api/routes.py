@@ -12,7 +12,7 @@ from fastapi.routing import APIRoute
 
 from app.core.ids import new_id
 from app.main import create_control_app, create_instance_app
-from tests.api.site import HERE, ITEM, Device, Site, Tenant, good
+from tests.api.site import HERE, ITEM, Device, Instance, Site, good
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ def operations(app: FastAPI) -> Iterator[Operation]:
     """Everything an application declares, except pages."""
     for route in _routes(app):
         if route.include_in_schema:
-            for method in sorted(route.methods):
+            for method in sorted(route.methods or ()):
                 yield Operation(
                     name=str(route.operation_id),
                     method=method,
@@ -75,7 +75,7 @@ def admin_operations(site: Site) -> list[Operation]:
 class Material:
     """An instance in the middle of its life, and what its routes can be called with."""
 
-    tenant: Tenant
+    instance: Instance
     device: Device
     ticket: str
     sku: str
@@ -91,9 +91,9 @@ class Material:
         """The operation's path with things that are there."""
         return operation.path.format_map(
             {
-                "instance": self.tenant.name,
-                "instance_id": self.tenant.instance_id,
-                "customer_id": self.tenant.customer_id,
+                "instance": self.instance.name,
+                "instance_id": self.instance.instance_id,
+                "customer_id": self.instance.customer_id,
                 "serial": self.device.serial,
                 "ticket": self.ticket,
                 "sku": self.sku,
@@ -122,28 +122,28 @@ class Material:
         """Call it, with what is given instead or in addition."""
         method, path, prepared = self.request(operation)
         headers = {**prepared.pop("headers"), **more.pop("headers", {})}
-        return self.tenant.site.call(method, path, source=source, headers=headers, **{**prepared, **more})
+        return self.instance.site.call(method, path, source=source, headers=headers, **{**prepared, **more})
 
 
-def make_material(tenant: Tenant) -> Material:
+def make_material(instance: Instance) -> Material:
     """Order, collect and apply; a second licence is still free, a second update not applied."""
-    ask = tenant.call if tenant.has_web_services else tenant.admin
+    ask = instance.call if instance.has_web_services else instance.admin
     sku, order_number = new_id("sku")[-20:], new_id("so")[-20:]
     good(ask("POST", "/items", {"sku": sku, **ITEM}), 201)
     order = {"order_number": order_number, "positions": [{"position": 10, "sku": sku, "quantity": 2}]}
     ticket = good(ask("POST", "/orders", order), 201)["ticket"]
-    licenses = [each["license_id"] for each in tenant.licenses(ticket)]
-    device = tenant.device()
+    licenses = [each["license_id"] for each in instance.licenses(ticket)]
+    device = instance.device()
     body = {"action": "activate", "ticket": ticket, "license_ids": licenses[:1], "context": device.context()}
-    transfer = good(tenant.gate("POST", "/transfers", body), 201)
+    transfer = good(instance.gate("POST", "/transfers", body), 201)
     device.apply(transfer["update"])
     client = good(
-        tenant.admin("POST", "/clients", {"name": f"c-{new_id('c')[-8:]}", "scopes": ["read"]}), 201
+        instance.admin("POST", "/clients", {"name": f"c-{new_id('c')[-8:]}", "scopes": ["read"]}), 201
     )
-    site = tenant.site
+    site = instance.site
     token = {"name": "x", "role": "support"}
     return Material(
-        tenant=tenant,
+        instance=instance,
         device=device,
         ticket=ticket,
         sku=sku,
@@ -153,17 +153,17 @@ def make_material(tenant: Tenant) -> Material:
         client_id=client["client"]["client_id"],
         token_id=good(site.admin("POST", "/staff-tokens", token), 201)["token"]["token_id"],
         operation_id=good(site.admin("GET", "/operations"))["data"][0]["operation_id"],
-        bodies=_bodies(tenant, device, ticket, licenses[1], sku),
+        bodies=_bodies(instance, device, ticket, licenses[1], sku),
     )
 
 
-def _bodies(tenant: Tenant, device: Device, ticket: str, free: str, sku: str) -> dict[str, Any]:
+def _bodies(instance: Instance, device: Device, ticket: str, free: str, sku: str) -> dict[str, Any]:
     item = {"sku": new_id("sku")[-20:], **ITEM}
     order = {"order_number": new_id("so")[-20:], "positions": [{"sku": sku, "quantity": 1}]}
     confirm = {"receipt": device.receipt()}
     transfer = {"action": "activate", "ticket": ticket, "license_ids": [free], "context": device.context()}
     restore = {"decision": "keep_recorded", "reason": "found again"}
-    lines = 2 if tenant.edition == "high_availability" else 1
+    lines = 2 if instance.edition == "high_availability" else 1
     return {
         "createItem": item,
         "createItemForCustomer": {**item, "sku": new_id("sku")[-20:]},
@@ -179,11 +179,11 @@ def _bodies(tenant: Tenant, device: Device, ticket: str, free: str, sku: str) ->
         "restoreContainerForCustomer": restore,
         "createCustomer": {"name": f"c-{new_id('c')[-8:]}", "display_name": "Somebody"},
         "createInstance": {
-            "customer_id": tenant.customer_id,
+            "customer_id": instance.customer_id,
             "edition": "datacenter",
             "name": f"n-{new_id('i')[-8:]}",
         },
-        "addContract": {"edition": tenant.edition, "lines": lines},
+        "addContract": {"edition": instance.edition, "lines": lines},
         "putAccessPolicy": {"methods": ["basic"]},
         "createClient": {"name": f"c-{new_id('c')[-8:]}", "scopes": ["read"]},
         "rotateClient": None,

@@ -160,7 +160,7 @@ class Site:
         body = {"name": name, "display_name": name.title()}
         return str(good(self.admin("POST", "/customers", body), 201)["customer_id"])
 
-    def add_tenant(self, edition: str, name: str, *, customer: str | None = None, **asked: Any) -> Tenant:
+    def add_instance(self, edition: str, name: str, *, customer: str | None = None, **asked: Any) -> Instance:
         """An instance that is ready, with access by Basic credentials (where its edition has web services)."""
         body = {
             "customer_id": customer or self.add_customer(name),
@@ -171,7 +171,7 @@ class Site:
         operation = good(self.admin("POST", "/instances", body), 202)
         wait_until(lambda: self._has_succeeded(operation["operation_id"]), f"{name} to be ready")
         read = good(self.admin("GET", f"/instances/{operation['object_id']}"))
-        tenant = Tenant(
+        instance = Instance(
             site=self,
             edition=edition,
             name=name,
@@ -179,9 +179,9 @@ class Site:
             customer_id=read["customer_id"],
             firm_code=read["firm_code"],
         )
-        tenant.put_access(mode="all", methods=["basic"])
-        tenant.auth = tenant.add_client("erp", ["admin"])
-        return tenant
+        instance.put_access(mode="all", methods=["basic"])
+        instance.auth = instance.add_client("erp", ["admin"])
+        return instance
 
     def _has_succeeded(self, operation_id: str) -> bool:
         state = good(self.admin("GET", f"/operations/{operation_id}"))["state"]
@@ -202,12 +202,21 @@ class Site:
             runtime.access.flush_use()
 
     def dump(self) -> Dump:
-        """Every row of every table of every database, by the database's name."""
+        """Every row of every table of every database, by the database's name, once nothing is under way."""
         self.flush()
+        wait_until(self._is_idle, "operations to end")
         data = self.settings.data_dir
         return {
             path.stem: dump(path) for path in (data / "platform.db", *(data / "instances").glob("ins_*.db"))
         }
+
+    def _is_idle(self) -> bool:
+        with closing(sqlite3.connect(self.settings.data_dir / "platform.db")) as connection:
+            found = connection.execute(
+                "SELECT (SELECT count(*) FROM operation WHERE finished_at_us IS NULL)"
+                " + (SELECT count(*) FROM instance WHERE applied_version < config_version)"
+            ).fetchone()
+        return bool(found[0] == 0)
 
     @contextmanager
     def nothing_changes(self, *, but: Sequence[str] = ()) -> Iterator[None]:
@@ -225,7 +234,7 @@ class Site:
 
 
 @dataclass(kw_only=True)
-class Tenant:
+class Instance:
     """One instance, and everything its customer has."""
 
     site: Site

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from tests.api.routes import (
     instance_operations,
     make_material,
 )
-from tests.api.site import ELSEWHERE, HERE, METERED, USED, Site, Tenant, good, refused
+from tests.api.site import ELSEWHERE, HERE, METERED, USED, Instance, Site, good, refused
 
 OPEN = frozenset(
     {
@@ -28,13 +29,13 @@ OPEN = frozenset(
 
 
 @pytest.fixture(scope="module")
-def material(site: Site, tenants: dict[str, Tenant]) -> Material:
-    return make_material(tenants["dedicated"])
+def material(site: Site, instances: dict[str, Instance]) -> Material:
+    return make_material(instances["dedicated"])
 
 
 @pytest.fixture(scope="module")
-def stranger(tenants: dict[str, Tenant]) -> Tenant:
-    return tenants["high_performance"]
+def stranger(instances: dict[str, Instance]) -> Instance:
+    return instances["high_performance"]
 
 
 @pytest.fixture(scope="module")
@@ -47,16 +48,14 @@ def test_nothing_but_the_gateways_is_open(site: Site) -> None:
 
 
 def test_every_route_serves_those_who_may_call_it(site: Site) -> None:
-    material = make_material(site.add_tenant("dedicated", "allowed"))
-    last = ["blockContainer", "restoreContainer"]
-    for operation in sorted(
-        instance_operations(site), key=lambda each: last.count(each.name) and last.index(each.name) + 1
-    ):
-        auth = material.tenant.auth if operation.is_web_service else None
+    material = make_material(site.add_instance("dedicated", "allowed"))
+    turns = {"blockContainer": 1, "restoreContainer": 2}
+    for operation in sorted(instance_operations(site), key=lambda each: turns.get(each.name, 0)):
+        auth = material.instance.auth if operation.is_web_service else None
         answer = material.send(operation, auth=auth)
         assert answer.status_code in (200, 201), f"{operation.name}: {answer.text}"
         assert answer.headers["x-content-type-options"] == "nosniff"
-    material.tenant.check_books()
+    material.instance.check_books()
 
 
 def test_call_without_credentials_gets_401(
@@ -72,7 +71,7 @@ def test_call_without_credentials_gets_401(
 def test_call_with_a_wrong_secret_gets_401(
     site: Site, material: Material, web_services: list[Operation]
 ) -> None:
-    username, secret = material.tenant.auth
+    username, secret = material.instance.auth
     with site.nothing_changes():
         for operation in web_services:
             answer = material.send(operation, auth=(username, secret[:-1] + "?"))
@@ -83,21 +82,21 @@ def test_call_with_a_wrong_secret_gets_401(
 def test_disabled_client_and_old_secret_get_401(
     site: Site, material: Material, web_services: list[Operation]
 ) -> None:
-    tenant = material.tenant
-    gone, rotated = (tenant.add_client(name, ["admin"]) for name in ("gone", "rotated"))
-    good(tenant.call("GET", "/items", auth=gone))
-    ids = {each["name"]: each["client_id"] for each in good(tenant.admin("GET", "/clients"))}
-    good(tenant.admin("POST", f"/clients/{ids['gone']}:disable"))
-    new = good(tenant.admin("POST", f"/clients/{ids['rotated']}:rotate"))["secret"]
+    instance = material.instance
+    gone, rotated = (instance.add_client(name, ["admin"]) for name in ("gone", "rotated"))
+    good(instance.call("GET", "/items", auth=gone))
+    ids = {each["name"]: each["client_id"] for each in good(instance.admin("GET", "/clients"))}
+    good(instance.admin("POST", f"/clients/{ids['gone']}:disable"))
+    new = good(instance.admin("POST", f"/clients/{ids['rotated']}:rotate"))["secret"]
     site.pass_time(2)
-    good(tenant.call("GET", "/items", auth=(rotated[0], new)))
+    good(instance.call("GET", "/items", auth=(rotated[0], new)))
     with site.nothing_changes():
         for operation, auth in product(web_services, (gone, rotated)):
             refused(material.send(operation, auth=auth), 401, "credentials_invalid")
 
 
 def test_call_as_another_customer_gets_404(
-    site: Site, material: Material, stranger: Tenant, web_services: list[Operation]
+    site: Site, material: Material, stranger: Instance, web_services: list[Operation]
 ) -> None:
     with site.nothing_changes():
         for operation in web_services:
@@ -105,7 +104,7 @@ def test_call_as_another_customer_gets_404(
             refused(answer, 404, "instance_not_found")
             missing = site.call(
                 operation.method,
-                material.path(operation).replace(material.tenant.name, "no-such-instance", 1),
+                material.path(operation).replace(material.instance.name, "no-such-instance", 1),
                 auth=stranger.auth,
             )
             told = {"detail", "title", "type", "hotline_text", "status", "code"}
@@ -115,14 +114,14 @@ def test_call_as_another_customer_gets_404(
 
 
 def test_things_of_another_customer_are_not_there(
-    site: Site, material: Material, stranger: Tenant, web_services: list[Operation]
+    site: Site, material: Material, stranger: Instance, web_services: list[Operation]
 ) -> None:
     named = [each for each in instance_operations(site) if each.path.count("{") > 1]
     assert len(named) >= 10
     with site.nothing_changes(but=METERED):
         for operation in named:
             method, path, more = material.request(operation)
-            path = path.replace(material.tenant.name, stranger.name, 1)
+            path = path.replace(material.instance.name, stranger.name, 1)
             code = 409 if operation.name.startswith("confirm") else 404
             auth = stranger.auth if operation.is_web_service else None
             answer = site.call(method, path, auth=auth, **more)
@@ -131,10 +130,10 @@ def test_things_of_another_customer_are_not_there(
 
 @pytest.mark.parametrize("kind", ["startTransfer", "startHolderTransfer"])
 def test_ticket_and_container_of_another_customer_are_of_no_use(
-    site: Site, material: Material, stranger: Tenant, kind: str
+    site: Site, material: Material, stranger: Instance, kind: str
 ) -> None:
     operation = next(each for each in instance_operations(site) if each.name == kind)
-    path = material.path(operation).replace(material.tenant.name, stranger.name, 1)
+    path = material.path(operation).replace(material.instance.name, stranger.name, 1)
     device = stranger.device()
     theirs = {"action": "activate", "ticket": material.ticket, "context": material.device.context()}
     mixed = {"action": "activate", "ticket": material.ticket, "context": device.context()}
@@ -146,9 +145,9 @@ def test_ticket_and_container_of_another_customer_are_of_no_use(
 def test_call_without_the_scope_gets_403(
     site: Site, material: Material, web_services: list[Operation]
 ) -> None:
-    tenant = material.tenant
-    reader = tenant.add_client("reader", ["read"])
-    writer = tenant.add_client("writer", ["orders", "licenses"])
+    instance = material.instance
+    reader = instance.add_client("reader", ["read"])
+    writer = instance.add_client("writer", ["orders", "licenses"])
     with site.nothing_changes(but=USED):
         for operation in web_services:
             auth = writer if operation.scope == "read" else reader
@@ -157,33 +156,33 @@ def test_call_without_the_scope_gets_403(
 
 
 def test_datacenter_edition_has_no_web_services(
-    site: Site, tenants: dict[str, Tenant], web_services: list[Operation]
+    site: Site, instances: dict[str, Instance], web_services: list[Operation]
 ) -> None:
-    material = make_material(tenants["datacenter"])
+    material = make_material(instances["datacenter"])
     with site.nothing_changes(but=USED):
         for operation in web_services:
             problem = refused(
-                material.send(operation, auth=material.tenant.auth), 403, "edition_feature_unavailable"
+                material.send(operation, auth=material.instance.auth), 403, "edition_feature_unavailable"
             )
             assert problem["context"]["editions"] == ["dedicated", "high_performance", "high_availability"]
             assert problem["context"]["edition"] == "datacenter"
 
 
 def test_call_from_a_wrong_network_gets_403(
-    site: Site, tenant: Tenant, web_services: list[Operation]
+    site: Site, instance: Instance, web_services: list[Operation]
 ) -> None:
-    material = make_material(tenant)
-    tenant.put_access(mode="all", methods=["network", "basic"], networks=[f"{ELSEWHERE}/32"])
+    material = make_material(instance)
+    instance.put_access(mode="all", methods=["network", "basic"], networks=[f"{ELSEWHERE}/32"])
     with site.nothing_changes():
         for operation in web_services:
-            refused(material.send(operation, auth=tenant.auth), 403, "network_not_allowed")
+            refused(material.send(operation, auth=instance.auth), 403, "network_not_allowed")
             headers = {"X-Forwarded-For": ELSEWHERE, "Forwarded": f"for={ELSEWHERE}", "X-Real-IP": ELSEWHERE}
-            refused(material.send(operation, auth=tenant.auth, headers=headers), 403, "network_not_allowed")
+            refused(material.send(operation, auth=instance.auth, headers=headers), 403, "network_not_allowed")
             refused(material.send(operation), 403, "network_not_allowed")
-    good(tenant.call("GET", "/items", source=ELSEWHERE))
+    good(instance.call("GET", "/items", source=ELSEWHERE))
 
 
-POLICIES = {
+POLICIES: dict[str, dict[str, Any]] = {
     "closed": {"methods": []},
     "basic": {"methods": ["basic"]},
     "network": {"methods": ["network"], "networks": [f"{HERE}/32"], "network_scopes": ["read"]},
@@ -206,23 +205,23 @@ EXPECTED = {
 }
 
 
-def test_policy_lets_in_who_keeps_all_or_any_of_it(tenant: Tenant) -> None:
-    right, wrong = tenant.auth, (tenant.auth[0], "wrong")
+def test_policy_lets_in_who_keeps_all_or_any_of_it(instance: Instance) -> None:
+    right, wrong = instance.auth, (instance.auth[0], "wrong")
     for name, policy in POLICIES.items():
-        tenant.put_access(**policy)
+        instance.put_access(**policy)
         found = [
-            _outcome(tenant, source, auth) for source in (HERE, ELSEWHERE) for auth in (right, None, wrong)
+            _outcome(instance, source, auth) for source in (HERE, ELSEWHERE) for auth in (right, None, wrong)
         ]
         assert tuple(found) == EXPECTED[name], name
 
 
-def _outcome(tenant: Tenant, source: str, auth: tuple[str, str] | None) -> str:
+def _outcome(instance: Instance, source: str, auth: tuple[str, str] | None) -> str:
     """The code of the refusal, or as whom the caller was let in: only `erp` may write."""
-    answer = tenant.call("GET", "/items", auth=auth, source=source)
+    answer = instance.call("GET", "/items", auth=auth, source=source)
     if answer.status_code != 200:
         return str(answer.json()["code"])
     body = {"sku": "S-1", "name": "Item", "options": {"product_code": 1}}
-    written = tenant.call("POST", "/items", body, auth=auth, source=source)
+    written = instance.call("POST", "/items", body, auth=auth, source=source)
     if written.status_code == 403:
         refused(written, 403, "scope_missing")
         return "network"
@@ -247,7 +246,7 @@ def test_credentials_that_cannot_be_read_are_none_or_wrong(
     site: Site, material: Material, header: str
 ) -> None:
     with site.nothing_changes():
-        answer = material.tenant.call("GET", "/items", auth=None, headers={"Authorization": header})
+        answer = material.instance.call("GET", "/items", auth=None, headers={"Authorization": header})
     assert answer.status_code in (401, 404)
     assert answer.json()["code"] in ("credentials_missing", "instance_not_found")
 
@@ -288,8 +287,8 @@ def test_customers_credentials_open_no_admin_route(
 ) -> None:
     with site.nothing_changes():
         for operation in admin_routes:
-            refused(material.send(operation, auth=material.tenant.auth), 401, "staff_token_invalid")
-            bearer = {"Authorization": f"Bearer {material.tenant.auth[1]}"}
+            refused(material.send(operation, auth=material.instance.auth), 401, "staff_token_invalid")
+            bearer = {"Authorization": f"Bearer {material.instance.auth[1]}"}
             refused(material.send(operation, headers=bearer), 401, "staff_token_invalid")
 
 
@@ -308,11 +307,11 @@ def test_support_and_auditors_read_and_change_nothing(
 
 
 def test_operators_change_things_but_make_no_tokens(
-    site: Site, tenant: Tenant, admin_routes: list[Operation]
+    site: Site, instance: Instance, admin_routes: list[Operation]
 ) -> None:
-    material = make_material(tenant)
+    material = make_material(instance)
     good(
-        tenant.call(
+        instance.call(
             "POST",
             f"/containers/{material.device.serial}:block",
             {"reason": "x"},

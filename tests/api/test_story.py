@@ -11,9 +11,9 @@ import pytest
 
 from app.core.ids import new_id
 from editions import EDITIONS, month_of
-from tests.api.conftest import MakeTenant
+from tests.api.conftest import MakeInstance
 from tests.api.site import EDITIONS as EDITION_NAMES
-from tests.api.site import Device, Tenant, good, refused
+from tests.api.site import Device, Instance, good, refused
 
 UPDATE_TYPE = "application/vnd.wops.update+jose"
 
@@ -21,23 +21,23 @@ UPDATE_TYPE = "application/vnd.wops.update+jose"
 class Vendor:
     """Does everything by the doors that an edition has: web services, or staff and the gateways."""
 
-    def __init__(self, tenant: Tenant) -> None:
-        self.tenant = tenant
+    def __init__(self, instance: Instance) -> None:
+        self.instance = instance
         self.calls = 0
 
     def ask(self, method: str, path: str, json: Any = None) -> httpx2.Response:
         """Call web services; Datacenter customers have staff do it."""
-        if not self.tenant.has_web_services:
-            return self.tenant.admin(method, path, json)
+        if not self.instance.has_web_services:
+            return self.instance.admin(method, path, json)
         self.calls += 1
-        return self.tenant.call(method, path, json)
+        return self.instance.call(method, path, json)
 
     def transfer(self, method: str, path: str, json: Any = None, **more: Any) -> httpx2.Response:
         """Call about transfers; ticket holders use the gateways."""
-        if not self.tenant.has_web_services:
-            return self.tenant.gate(method, path, json, **more)
+        if not self.instance.has_web_services:
+            return self.instance.gate(method, path, json, **more)
         self.calls += 1
-        return self.tenant.call(method, path, json, **more)
+        return self.instance.call(method, path, json, **more)
 
     def collect(self, device: Device, ticket: str) -> dict[str, Any]:
         body = {"action": "activate", "ticket": ticket, "context": device.context()}
@@ -62,11 +62,11 @@ class Vendor:
 
 @pytest.mark.parametrize("edition", EDITION_NAMES)
 def test_licences_are_collected_confirmed_returned_and_collected_again(
-    edition: str, make_tenant: MakeTenant
+    edition: str, make_instance: MakeInstance
 ) -> None:
-    tenant = make_tenant(edition)
-    vendor = Vendor(tenant)
-    device = tenant.device()
+    instance = make_instance(edition)
+    vendor = Vendor(instance)
+    device = instance.device()
     item = {"sku": "CAD", "name": "Drawing", "options": {"product_code": 201, "feature_map": 5}}
     assert good(vendor.ask("POST", "/items", item), 201)["options"]["feature_map"] == 5
     order = {"order_number": "SO-1", "positions": [{"position": 10, "sku": "CAD", "quantity": 2}]}
@@ -97,80 +97,80 @@ def test_licences_are_collected_confirmed_returned_and_collected_again(
     container = good(vendor.ask("GET", f"/containers/{device.serial}"))
     assert (container["fuc_confirmed"], container["fuc_issued"], container["state"]) == (3, 3, "ok")
 
-    _check_books(tenant, vendor, licenses)
+    _check_books(instance, vendor, licenses)
 
 
-def _check_books(tenant: Tenant, vendor: Vendor, licenses: list[str]) -> None:
-    rows = tenant.ledger("activations")
+def _check_books(instance: Instance, vendor: Vendor, licenses: list[str]) -> None:
+    rows = instance.ledger("activations")
     assert sorted((row["phase"], row["kind"]) for row in rows) == sorted(
         [(phase, "activation") for phase in ("counted", "reserved")] * 3
         + [(phase, "deactivation") for phase in ("counted", "reserved")]
     )
     assert {row["subject"] for row in rows} == set(licenses)
-    activations = tenant.meter("activations")
-    lines = 2 if tenant.edition == "high_availability" else 1
+    activations = instance.meter("activations")
+    lines = 2 if instance.edition == "high_availability" else 1
     assert (activations["used"], activations["open"]) == (4, 0)
-    assert activations["limit"] == EDITIONS[tenant.edition].activations * lines
-    calls = tenant.meter("web_service_calls")
-    assert calls["used"] == vendor.calls == len(tenant.ledger("web_service_calls"))
-    assert calls["included"] is tenant.has_web_services
-    assert calls["limit"] == (250_000 * lines if tenant.has_web_services else 0)
-    types = [event[1] for event in tenant.events()]
+    assert activations["limit"] == EDITIONS[instance.edition].activations * lines
+    calls = instance.meter("web_service_calls")
+    assert calls["used"] == vendor.calls == len(instance.ledger("web_service_calls"))
+    assert calls["included"] is instance.has_web_services
+    assert calls["limit"] == (250_000 * lines if instance.has_web_services else 0)
+    types = [event[1] for event in instance.events()]
     assert [each for each in types if each.startswith(("transfer", "license"))] == [
         *("transfer.issued", "license.collected", "license.collected"),
         *("transfer.confirmed", "license.collection_confirmed", "license.collection_confirmed"),
         *("transfer.issued", "license.returned", "transfer.confirmed", "license.return_confirmed"),
         *("transfer.issued", "license.collected", "transfer.confirmed", "license.collection_confirmed"),
     ]
-    tenant.check_books()
+    instance.check_books()
 
 
-def test_events_are_read_page_by_page_without_gaps(tenant: Tenant) -> None:
+def test_events_are_read_page_by_page_without_gaps(instance: Instance) -> None:
     for _ in range(3):
-        tenant.sell()
+        instance.sell()
     seen: list[int] = []
     more = True
     while more:
         query = {"after": seen[-1] if seen else 0, "limit": 2}
-        page = good(tenant.call("GET", "/events", params=query))
+        page = good(instance.call("GET", "/events", params=query))
         seen += [each["sequence"] for each in page["data"]]
         more = page["has_more"]
     assert seen == list(range(1, page["last_sequence"] + 1))
-    assert [event[0] for event in tenant.events()] == seen
+    assert [event[0] for event in instance.events()] == seen
 
 
-def test_every_counted_answer_shows_the_quota(tenant: Tenant) -> None:
-    now = tenant.site.clock.now()
+def test_every_counted_answer_shows_the_quota(instance: Instance) -> None:
+    now = instance.site.clock.now()
     month = month_of(now)
     seconds, left = int(month.length().total_seconds()), month.seconds_to_end(now)
     for used in (1, 2):
-        answer = tenant.call("GET", "/items")
+        answer = instance.call("GET", "/items")
         assert answer.headers["ratelimit-policy"] == f'"ws-month";q=250000;w={seconds}'
         assert answer.headers["ratelimit"] == f'"ws-month";r={250_000 - used};t={left}'
-    device, ticket = tenant.device(), tenant.sell()
+    device, ticket = instance.device(), instance.sell()
     body = {"action": "activate", "ticket": ticket, "context": device.context()}
-    tenant.site.flush()  # A write's headers show what is written down; reads may wait half a second for that.
-    answer = tenant.call("POST", "/transfers", body)
+    instance.site.flush()  # A write's headers show what is written down; reads may wait half a second for that.
+    answer = instance.call("POST", "/transfers", body)
     unit = ';wops-unit="activation"'
     assert answer.headers["ratelimit-policy"] == (
         f'"act-month";q=3000;w={seconds}{unit}, "ws-month";q=250000;w={seconds}'
     )
     assert answer.headers["ratelimit"] == f'"act-month";r=2999;t={left}, "ws-month";r=249995;t={left}'
-    gate = tenant.gate("POST", "/transfers", {**body, "context": device.context(), "action": "auto_update"})
+    gate = instance.gate("POST", "/transfers", {**body, "context": device.context(), "action": "auto_update"})
     assert gate.headers["ratelimit"] == f'"act-month";r=2999;t={left}'
-    assert "ratelimit" not in tenant.gate("GET", f"/tickets/{ticket}").headers
+    assert "ratelimit" not in instance.gate("GET", f"/tickets/{ticket}").headers
 
 
-def test_update_file_is_served_as_such_when_asked_for(tenant: Tenant) -> None:
-    device, ticket = tenant.device(), tenant.sell()
+def test_update_file_is_served_as_such_when_asked_for(instance: Instance) -> None:
+    device, ticket = instance.device(), instance.sell()
     started = good(
-        tenant.call(
+        instance.call(
             "POST", "/transfers", {"action": "activate", "ticket": ticket, "context": device.context()}
         ),
         201,
     )
     path = f"/transfers/{started['transfer_id']}"
-    for ask in (tenant.call, tenant.gate):
+    for ask in (instance.call, instance.gate):
         answer = ask("GET", path, headers={"Accept": UPDATE_TYPE})
         assert answer.headers["content-type"].partition(";")[0] == UPDATE_TYPE
         assert answer.headers["content-disposition"] == (
@@ -187,74 +187,74 @@ def test_update_file_is_served_as_such_when_asked_for(tenant: Tenant) -> None:
     device.apply(answer.text)
 
 
-def test_same_request_gets_the_same_update_and_is_counted_once(tenant: Tenant) -> None:
-    device, ticket = tenant.device(), tenant.sell()
+def test_same_request_gets_the_same_update_and_is_counted_once(instance: Instance) -> None:
+    device, ticket = instance.device(), instance.sell()
     body = {"action": "activate", "ticket": ticket, "context": device.context()}
-    first = tenant.call("POST", "/transfers", body)
-    with tenant.site.nothing_changes(but=("container", "op")):
+    first = instance.call("POST", "/transfers", body)
+    with instance.site.nothing_changes(but=("container", "op")):
         for headers in ({}, {"Idempotency-Key": new_id("key")}):
-            again = tenant.call("POST", "/transfers", body, headers=headers)
+            again = instance.call("POST", "/transfers", body, headers=headers)
             assert good(again) == good(first, 201)
             assert again.headers["idempotency-replayed"] == "true"
             assert again.headers["location"] == first.headers["location"]
-        newer = tenant.call("POST", "/transfers", {**body, "context": device.context()})
+        newer = instance.call("POST", "/transfers", {**body, "context": device.context()})
         assert good(newer)["update"] == first.json()["update"]
-        gate = tenant.gate("POST", "/transfers", body)
+        gate = instance.gate("POST", "/transfers", body)
         assert good(gate) == first.json()
-    assert tenant.meter("activations")["used"] == 1
+    assert instance.meter("activations")["used"] == 1
 
 
-def test_auto_update_with_nothing_to_do_answers_204(tenant: Tenant) -> None:
-    device, ticket = tenant.device(), tenant.sell()
+def test_auto_update_with_nothing_to_do_answers_204(instance: Instance) -> None:
+    device, ticket = instance.device(), instance.sell()
     body = {"action": "activate", "ticket": ticket, "context": device.context()}
-    device.apply(good(tenant.call("POST", "/transfers", body), 201)["update"])
-    answer = tenant.call("POST", "/transfers", {"action": "auto_update", "context": device.context()})
+    device.apply(good(instance.call("POST", "/transfers", body), 201)["update"])
+    answer = instance.call("POST", "/transfers", {"action": "auto_update", "context": device.context()})
     assert (answer.status_code, answer.content) == (204, b"")
     assert "content-length" not in answer.headers
     assert "content-type" not in answer.headers
     assert answer.headers["request-id"]
 
 
-def test_request_id_and_trace_of_the_caller_come_back(tenant: Tenant) -> None:
+def test_request_id_and_trace_of_the_caller_come_back(instance: Instance) -> None:
     trace = "00-" + "a" * 32 + "-" + "b" * 16 + "-01"
-    answer = tenant.call("GET", "/items", headers={"Request-Id": "erp-4711-x", "traceparent": trace})
+    answer = instance.call("GET", "/items", headers={"Request-Id": "erp-4711-x", "traceparent": trace})
     assert (answer.headers["request-id"], answer.headers["traceparent"]) == ("erp-4711-x", trace)
     for bad in ("short", "with blank inside", "x" * 65, "ümlaut-umlaut"):
-        answer = tenant.call("GET", "/items", headers={"Request-Id": bad.encode(), "traceparent": "00-zz"})
+        answer = instance.call("GET", "/items", headers={"Request-Id": bad.encode(), "traceparent": "00-zz"})
         assert re.fullmatch(r"req_[0-9a-f]{32}", answer.headers["request-id"])
         assert "traceparent" not in answer.headers
-    tenant.site.flush()
-    assert {row["kind"] for row in tenant.ledger("web_service_calls")} == {"web_service_call"}
-    assert tenant.ledger("web_service_calls")[0]["reference"] == "erp-4711-x"
+    instance.site.flush()
+    assert {row["kind"] for row in instance.ledger("web_service_calls")} == {"web_service_call"}
+    assert instance.ledger("web_service_calls")[0]["reference"] == "erp-4711-x"
 
 
-def test_lists_go_on_where_the_page_before_ended(tenant: Tenant) -> None:
+def test_lists_go_on_where_the_page_before_ended(instance: Instance) -> None:
     for _ in range(5):
-        tenant.sell()
+        instance.sell()
     seen: list[str] = []
     path: str | None = "/items?limit=2"
     while path:
-        answer = tenant.call("GET", path)
+        answer = instance.call("GET", path)
         page = good(answer)
         seen += [each["sku"] for each in page["data"]]
         assert page["page"]["has_more"] is (page["page"]["next"] is not None)
         link = re.fullmatch(r'<(.+)>; rel="next"', answer.headers.get("link", ""))
-        path = link[1].removeprefix(f"/{tenant.name}/api/v1") if link else None
+        path = link[1].removeprefix(f"/{instance.name}/api/v1") if link else None
     assert len(seen) == len(set(seen)) == 5
 
 
-def test_ticket_filter_takes_tickets_as_people_type_them(tenant: Tenant) -> None:
-    ticket = tenant.sell(2)
-    tenant.sell()
+def test_ticket_filter_takes_tickets_as_people_type_them(instance: Instance) -> None:
+    ticket = instance.sell(2)
+    instance.sell()
     typed = ticket.lower().replace("-", "")
-    assert len(good(tenant.call("GET", "/licenses", params={"ticket": typed}))["data"]) == 2
-    refused(tenant.call("GET", "/licenses", params={"ticket": "nonsense"}), 422, "ticket_malformed")
+    assert len(good(instance.call("GET", "/licenses", params={"ticket": typed}))["data"]) == 2
+    refused(instance.call("GET", "/licenses", params={"ticket": "nonsense"}), 422, "ticket_malformed")
 
 
-def test_contract_raised_in_the_middle_of_the_month_counts_at_once(make_tenant: MakeTenant) -> None:
-    tenant = make_tenant(overage="block")
-    tenant.contract(overage="block", limits={"activations": 10})
-    assert tenant.meter("activations")["limit"] == 10
-    until = (tenant.site.clock.now() + timedelta(days=3)).isoformat()
-    tenant.contract(overage="block", limits={"activations": 20}, effective_until=until)
-    assert tenant.meter("activations")["limit"] == 20
+def test_contract_raised_in_the_middle_of_the_month_counts_at_once(make_instance: MakeInstance) -> None:
+    instance = make_instance(overage="block")
+    instance.contract(overage="block", limits={"activations": 10})
+    assert instance.meter("activations")["limit"] == 10
+    until = (instance.site.clock.now() + timedelta(days=3)).isoformat()
+    instance.contract(overage="block", limits={"activations": 20}, effective_until=until)
+    assert instance.meter("activations")["limit"] == 20

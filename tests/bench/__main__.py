@@ -1,4 +1,4 @@
-"""`python -m tests.bench [name …]`: runs benchmarks, one JSON line each on standard output, the rest on standard error."""
+"""`python -m tests.bench [name …]`: one JSON line per benchmark on standard output, the rest on standard error."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     unknown = [name for name in names if name not in BENCHES]
     if unknown:
         parser.error(f"no such benchmark: {', '.join(unknown)}; there are {', '.join(BENCHES)}")
-    return 0 if all([_run(name) for name in names or BENCHES]) else 1
+    reached = [_run(name) for name in names or BENCHES]
+    return 0 if all(reached) else 1
 
 
 def _run(name: str) -> bool:

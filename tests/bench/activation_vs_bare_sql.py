@@ -144,7 +144,9 @@ class _Measurement:
             for done in range(_ROUNDS):
                 if done < 2 or time.monotonic() < until:
                     for clients in _CLIENTS:
-                        self.rates[clients].add(_PER_ROUND[clients], *self._turn(clients, _PER_ROUND[clients]))
+                        self.rates[clients].add(
+                            _PER_ROUND[clients], *self._turn(clients, _PER_ROUND[clients])
+                        )
             self._profile()
             self._compare_databases()
         return self

@@ -1,0 +1,63 @@
+"""HTTP/1.1 with an end to what a caller can make the server remember before a request has even begun."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+HEAD_MAX: Final = 64 * 1024
+"""Bytes of a request's target and headers. **Source:** h11's default; httptools itself has no limit."""
+
+
+class _HeadTooLarge(Exception):
+    """Ends the parsing; the parser turns it into an error of its own, and the caller gets 400."""
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """Uvicorn's protocol; a request whose head is too large gets 400, and its connection is closed.
+
+    What comes in one piece is measured when it has been parsed (a piece is at most 256 KiB: asyncio's transports), what
+    never ends, while it arrives.
+    """
+
+    def __init__(self, *args: Any, **named: Any) -> None:
+        super().__init__(*args, **named)
+        self._arrived = 0
+        self._parsed = 0
+        self._in_head = True
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser, then see whether a head has become too long."""
+        super().data_received(data)
+        if not self._in_head or self.transport.is_closing():
+            return
+        self._arrived += len(data)
+        if self._arrived > HEAD_MAX:
+            self.send_400_response("The request's header is too large.")
+
+    def on_message_begin(self) -> None:
+        """A head begins."""
+        self._arrived = self._parsed = 0
+        self._in_head = True
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        """Measure a part of the target."""
+        self._measure(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Measure a header."""
+        self._measure(len(name) + len(value))
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """The head has ended; a body has its own limit."""
+        self._in_head = False
+        super().on_headers_complete()
+
+    def _measure(self, size: int) -> None:
+        self._parsed += size
+        if self._parsed > HEAD_MAX:
+            raise _HeadTooLarge

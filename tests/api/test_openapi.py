@@ -1,0 +1,135 @@
+"""The descriptions of both APIs: complete, sound, and what is committed."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.api.openapi_snapshot import FOLDER, NAMES, describe, to_text
+from tests.api.routes import admin_operations, instance_operations
+from tests.api.site import Site
+
+METHODS = frozenset({"get", "put", "post", "delete", "patch", "head", "options", "trace"})
+TYPES = frozenset({"string", "integer", "number", "boolean", "object", "array", "null"})
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def document(site: Site, name: str) -> dict[str, Any]:
+    return describe(site, name)
+
+
+def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, methods in document["paths"].items():
+        assert set(methods) <= METHODS
+        for method, operation in methods.items():
+            yield method, path, operation
+
+
+def walk(value: Any) -> Iterator[Any]:
+    yield value
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for each in inner:
+        yield from walk(each)
+
+
+def test_description_is_the_committed_one(document: dict[str, Any], name: str) -> None:
+    committed = (FOLDER / f"{name}.json").read_text()
+    assert json.loads(committed) == document, "changed: run python -m tests.api.openapi_snapshot"
+    assert committed == to_text(document)
+
+
+def test_every_route_is_described(site: Site, document: dict[str, Any], name: str) -> None:
+    declared = instance_operations(site) if name == "instance" else admin_operations(site)
+    described = {operation["operationId"] for _, _, operation in operations(document)}
+    assert described == {each.name for each in declared}
+    assert len(described) == sum(len(methods) for methods in document["paths"].values())
+
+
+def test_every_operation_says_what_it_does_and_shows_its_answer(document: dict[str, Any]) -> None:
+    for _, _, operation in operations(document):
+        named = operation["operationId"]
+        assert re.fullmatch(r"[a-z][A-Za-z]+", named)
+        assert operation["tags"], named
+        assert 5 < len(operation["summary"]) < 80, named
+        assert len(operation["description"]) > 10, named
+        assert operation["description"] != operation["summary"], named
+        good = {status: each for status, each in operation["responses"].items() if status < "300"}
+        assert good, named
+        for status, each in good.items():
+            contents = each.get("content", {})
+            assert (contents == {}) is (status == "204"), (named, status)
+            for kind, content in contents.items():
+                assert "example" in content, (named, status, kind)
+                assert content["schema"], (named, status, kind)
+
+
+def test_every_operation_documents_its_refusals_as_problems(document: dict[str, Any], name: str) -> None:
+    for method, path, operation in operations(document):
+        refusals = {status: each for status, each in operation["responses"].items() if status >= "400"}
+        for status, each in refusals.items():
+            assert set(each["content"]) == {"application/problem+json"}, (operation["operationId"], status)
+            content = each["content"]["application/problem+json"]
+            assert content["schema"] == {"$ref": "#/components/schemas/Problem"}
+            assert content["example"]["status"] == int(status)
+        wanted = {"503"}
+        if name == "admin" or "/api/v1/" in path:
+            wanted |= {"401", "403"}
+            assert operation["security"] == [{"bearer" if name == "admin" else "basic": []}]
+        if method in ("post", "put"):
+            wanted |= {"400", "413", "415"}
+        if "{" in path.replace("{instance}", ""):
+            wanted |= {"404", "422"}
+        if "/api/v1/" in path:
+            wanted |= {"429"}
+        assert wanted <= set(refusals), operation["operationId"]
+
+
+def test_idempotency_key_is_described_where_it_is_read(document: dict[str, Any], name: str) -> None:
+    for method, _, operation in operations(document):
+        found = [each for each in operation.get("parameters", []) if each["name"] == "Idempotency-Key"]
+        assert len(found) == (1 if method in ("post", "put") else 0)
+        if found and name == "admin":
+            assert found[0]["required"] is (method == "post")
+        if found and name == "instance":
+            demanded = operation["operationId"] in ("blockContainer", "restoreContainer")
+            assert found[0]["required"] is demanded
+
+
+def test_description_is_sound(document: dict[str, Any]) -> None:
+    assert re.fullmatch(r"3\.1\.\d+", document["openapi"])
+    assert all(document["info"][each] for each in ("title", "version", "description"))
+    schemas = document["components"]["schemas"]
+    references = {each["$ref"] for each in walk(document) if isinstance(each, dict) and "$ref" in each}
+    assert {each.removeprefix("#/components/schemas/") for each in references} == set(schemas)
+    for schema in walk(schemas):
+        if isinstance(schema, dict) and isinstance(schema.get("type"), str) and "properties" in schema:
+            assert schema["type"] in TYPES
+            assert set(schema.get("required", [])) <= set(schema["properties"])
+    for method, path, operation in operations(document):
+        parameters = operation.get("parameters", [])
+        in_path = {each["name"] for each in parameters if each["in"] == "path"}
+        assert in_path == set(re.findall(r"\{(\w+)\}", path)), path
+        assert len({(each["in"], each["name"]) for each in parameters}) == len(parameters)
+        for each in parameters:
+            assert each["in"] in ("path", "query", "header")
+            assert each["schema"]
+            assert each["in"] != "path" or each["required"] is True
+        if "requestBody" in operation:
+            assert method in ("post", "put")
+            assert set(operation["requestBody"]["content"]) == {"application/json"}
+        for status, response in operation["responses"].items():
+            assert re.fullmatch(r"[1-5]\d\d", status)
+            assert response["description"]
+    used = {
+        scheme for _, _, each in operations(document) for one in each.get("security", []) for scheme in one
+    }
+    assert used == set(document["components"]["securitySchemes"])
