@@ -53,6 +53,13 @@ WITHHELD: Final = frozenset(
         # Defects of ours that say nothing to a caller.
         "effect_already_recorded",
         "effect_not_reserved",
+        # The command line's own: what it says to the person before it, never an answer.
+        "demo_step_failed",
+        "net_error",
+        "net_protocol_error",
+        "net_rejected",
+        "net_unavailable",
+        "operation_failed",
         # Roots: raised by nobody as such.
         "editions_error",
         "fsb_error",

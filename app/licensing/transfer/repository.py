@@ -58,6 +58,11 @@ _PUT_OFF = (
     )
     .values(retry_at_us=bindparam("b_next"))
 )
+_LET_GO = (
+    update(_t)
+    .where(_t.c.transfer_id == bindparam("b_id"), _t.c.state == str(TransferState.RESERVED))
+    .values(retry_at_us=bindparam("b_next"))
+)
 _ISSUE = (
     update(_t)
     .where(_t.c.transfer_id == bindparam("b_id"), _t.c.state == str(TransferState.RESERVED))
@@ -221,6 +226,11 @@ def unconfirm(tx: Tx, container: str, *, fuc: int) -> None:
 def put_off(tx: Tx, transfer_id: TransferId, *, until: datetime) -> bool:
     """Compare-and-set: take over the driving of a due transfer until a time."""
     return tx.write(_PUT_OFF, {"b_id": transfer_id, "b_now": to_us(tx.now), "b_next": to_us(until)}) == 1
+
+
+def let_go(tx: Tx, transfer_id: TransferId, *, until: datetime) -> None:
+    """Stop driving a transfer that is still reserved; it is due for anybody from then on."""
+    tx.write(_LET_GO, {"b_id": transfer_id, "b_next": to_us(until)})
 
 
 def list_due(reader: Reader, *, limit: int) -> list[TransferId]:

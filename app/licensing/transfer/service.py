@@ -21,7 +21,7 @@ from anyio import to_thread
 
 from app.core.clock import from_us
 from app.core.command import Command
-from app.core.db import Database
+from app.core.db import Database, Tx
 from app.core.ids import TransferId
 from app.core.json import JsonObject, JsonValue
 from app.licensing.errors import TransferRolledBack
@@ -46,6 +46,9 @@ from fsb_gateway import (
 
 DUE_AT_ONCE: Final = 50
 """Left-over transfers taken up in one sweep; the next sweep takes the rest."""
+
+ASK_AGAIN_AFTER: Final = timedelta(seconds=1)
+"""Pause before a slow or unreachable box is asked again for a transfer. Our own decision."""
 
 _log = logging.getLogger(__name__)
 
@@ -140,15 +143,26 @@ class TransferService:
         except (FsbUnavailable, FsbProtocolError, PoolUnknown) as error:
             # Nothing is decided: the job is sent again, under the same id, until the deadline.
             _log.warning("box_not_reached", extra={"transfer_id": transfer.transfer_id, "code": error.code})
-            return transfer
+            return await self._let_go(transfer)
         except FsbRejected as error:
             ended = await self._give_up(transfer, error.code)
             if ended.state is not TransferState.ROLLED_BACK:
                 return ended
             raise (error if isinstance(error, BoxQueueFull) else _rolled_back(ended)) from error
         if isinstance(result, JobPending):
-            return transfer
+            return await self._let_go(transfer)
         return await to_thread.run_sync(outcome.issue, self._db, transfer, result)
+
+    async def _let_go(self, transfer: Transfer) -> Transfer:
+        """Leave a transfer to the next sweep, which asks for its result soon instead of when the lease ends."""
+        until = self._db.clock.now() + ASK_AGAIN_AFTER
+
+        def let_go(tx: Tx) -> JsonObject:
+            repository.let_go(tx, transfer.transfer_id, until=until)
+            return {}
+
+        await to_thread.run_sync(self._db.run_tx, Command().op_id, let_go)
+        return transfer
 
     async def _give_up(self, transfer: Transfer, reason: str) -> Transfer:
         """Roll back, unless somebody else was faster; how the transfer ended is the answer, whoever ended it."""

@@ -83,6 +83,15 @@ def test_slow_box_leaves_the_transfer_reserved_and_the_sweep_finishes_it(world: 
     world.check_books()
 
 
+def test_slow_transfer_is_asked_for_a_second_later_not_after_its_lease(world: World) -> None:
+    world.boxes.slow_down(0.2)
+    reserved = world.transfer(collecting(world.device().context(), world.ticket()), wait=NO_WAIT)
+    assert world.run(world.transfers.drive_due(wait=PATIENCE)) == 0
+    world.clock.advance(timedelta(seconds=1))
+    assert world.run(world.transfers.drive_due(wait=PATIENCE)) == 1
+    assert world.transfers.get_transfer(reserved.transfer_id).state is TransferState.ISSUED
+
+
 def test_repeat_while_the_box_works_joins_the_transfer(world: World) -> None:
     world.boxes.slow_down(0.1)
     device = world.device()
