@@ -26,7 +26,7 @@ from editions.repository import Entry, MeterView
 
 
 def hold(tx: Tx, *, month: Month) -> None:
-    """Take the row of the activations' counter and leave it as it is: the first thing in a transaction about a transfer.
+    """Take the row of the activations' counter and leave it as it is: first in each transaction about a transfer.
 
     Two transfers of an instance then never meet in the middle of their transactions. On MariaDB they would: a SELECT
     before the counter moves costs a rerun, and two new containers wait for each other's gap in the index. **Source:**

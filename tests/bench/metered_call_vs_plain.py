@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 from app.core.json import JsonObject
 from app.workers import FlushWorker
 from tests.bench.result import BenchPlace, BenchResult, median, percentile, settle_memory
-from tests.bench.served import Reading, Served, listening, run_served
+from tests.bench.served import Reading, Served, listening
 
 NAME: Final = "metered_call_vs_plain"
 _MARK: Final = 0.8
@@ -103,7 +103,7 @@ _Measured = Mapping[tuple[str, str, int], _Figures]
 
 def run(place: BenchPlace) -> BenchResult:
     """Measure in turns; the value is the lower of the ratios with one client and with eight, over sockets."""
-    return run_served(_measure(place))
+    return asyncio.run(_measure(place))
 
 
 async def _measure(place: BenchPlace) -> BenchResult:

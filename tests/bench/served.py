@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from anyio import to_thread
 from fastapi import APIRouter
@@ -29,8 +29,6 @@ from app.operations.line import InstanceRuntime
 from app.settings import Settings
 from editions import WEB_SERVICE_CALLS
 from tenancy import InstanceCreate, make_policy
-
-T = TypeVar("T")
 
 OPERATION: Final = "getLicense"
 _NAME: Final = "bench"
@@ -159,11 +157,6 @@ class Served:
             (b"authorization", b"Basic " + secret),
         )
         return f"/{_NAME}/api/v1/licenses/{license_id}", headers
-
-
-def run_served(work: Coroutine[Any, Any, T]) -> T:
-    """Run in an event loop of the kind that `wops up` serves in."""
-    return asyncio.run(work)
 
 
 @asynccontextmanager

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import uvloop
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from sqlalchemy import insert
 
@@ -43,13 +41,10 @@ _ENOUGH = 10_000_000
 
 
 class Workshop:
-    """A gateway with one software box of no delay, and the event loop that everything asynchronous runs in.
-
-    The loop is uvloop's, as in the served process.
-    """
+    """A gateway with one software box of no delay, and the event loop that everything asynchronous runs in."""
 
     def __init__(self, folder: Path, clock: Clock) -> None:
-        self._runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
+        self._runner = asyncio.Runner()
         self.gateway = Gateway(Keystore(folder / "keys", clock=clock), folder / "journals", clock=clock)
         self.client = FsbClient.in_process(create_gateway_app(self.gateway))
         self.template = self.run(self._set_up())
@@ -153,9 +148,3 @@ def fill(database: Database, customers: Sequence[Customer]) -> None:
     with database.engine.begin() as connection:
         connection.execute(insert(tables["sales_order"]), [each.order for each in customers])
         connection.execute(insert(tables["license"]), [each.license for each in customers])
-
-
-def close_quietly(database: Database) -> None:
-    """Close a database whatever state its connections are in."""
-    with suppress(OSError):
-        database.close()
