@@ -355,9 +355,7 @@ class CallMeter:
             self._stock = None
             return
         if outcome.fence:
-            self._fences = {
-                month: fence for month, fence in self._fences.items() if month >= exchange.month.previous()
-            }
+            # Kept for good, a dozen a year: a call that is answered months later still uses the right it holds.
             self._fences[exchange.month] = outcome.fence
         stock = self._stock
         if stock is None or stock.month != exchange.month:

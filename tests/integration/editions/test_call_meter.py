@@ -331,6 +331,23 @@ def test_call_answered_in_a_month_without_web_services_counts_where_its_right_is
     check(instance_db)
 
 
+def test_call_answered_two_months_later_without_room_counts_where_its_right_is(
+    instance_db: Database, clock: FakeClock
+) -> None:
+    put(instance_db, contract(calls=1, overage="block"))
+    meter, other = meter_for(instance_db, "line_1"), meter_for(instance_db, "line_2")
+    permit = meter.begin()
+    clock.set(MONTH.next().end)
+    serve(other, instance_db, 1)
+    with pytest.raises(QuotaExceeded):
+        meter.begin()
+    permit.count(call(clock.now()))
+    meter.flush()
+    assert state(instance_db, WEB_SERVICE_CALLS, MONTH.start).used == 1
+    assert state(instance_db, WEB_SERVICE_CALLS).taken == 1
+    check(instance_db)
+
+
 def test_two_lines_with_sixteen_threads_serve_exactly_the_quota(instance_db: Database) -> None:
     put(instance_db, contract(calls=500, overage="grace"))
     meters = [meter_for(instance_db, "line_1"), meter_for(instance_db, "line_2")]
