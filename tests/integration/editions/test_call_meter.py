@@ -343,8 +343,8 @@ def test_call_answered_two_months_later_without_room_counts_where_its_right_is(
         meter.begin()
     permit.count(call(clock.now()))
     meter.flush()
-    assert state(instance_db, WEB_SERVICE_CALLS, MONTH.start).used == 1
-    assert state(instance_db, WEB_SERVICE_CALLS).taken == 1
+    then = state(instance_db, WEB_SERVICE_CALLS, MONTH.start)
+    assert (then.used, then.taken) == (1, 1)
     check(instance_db)
 
 
