@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
 from threading import Barrier
 from typing import ClassVar
@@ -12,8 +14,8 @@ import pytest
 from sqlalchemy import bindparam, select, update
 
 from app.core.clock import to_us
-from app.core.db import Database, Reader, Tx
-from app.core.errors import DomainError, OperationIdReused
+from app.core.db import MOST_AT_ONCE, Database, Reader, Tx
+from app.core.errors import DatabaseUnavailable, DomainError, OperationIdReused
 from app.core.ids import new_id
 from app.core.json import JsonObject
 from app.core.schema import instance_metadata
@@ -22,6 +24,7 @@ from tests.integration.app.core.conftest import Bench
 from tests.integration.app.core.fault import mariadb_error, raises, sqlite_error
 from tests.integration.app.core.tally import ADD, COUNT, READ, TALLY, Body, count, events_of, tally_of
 from tests.service.database import EngineKind
+from tests.service.wait import wait_until
 
 RIVALS = 16
 _OP = instance_metadata.tables["op"]
@@ -306,3 +309,28 @@ def test_idle_database_holds_no_connection_and_closes_what_it_had(db: Database, 
     db.run_tx(name, Body(name))
     db.close()
     assert tally_of(db, name) == 1
+
+
+def test_a_database_that_hangs_holds_no_more_threads_than_its_places(instance_db: Database) -> None:
+    entered, leave = threading.Semaphore(0), threading.Event()
+
+    def hang(_reader: Reader) -> None:
+        entered.release()
+        assert leave.wait(timeout=30)
+
+    with ThreadPoolExecutor(MOST_AT_ONCE) as threads:
+        # Readers on SQLite and MariaDB alike wait for one of the pooled connections; all of them count.
+        waiting = [threads.submit(_read_or_refused, instance_db, hang) for _ in range(MOST_AT_ONCE)]
+        assert entered.acquire(timeout=30)
+        wait_until(lambda: instance_db._places._value == 0, "all places taken")
+        with pytest.raises(DatabaseUnavailable):
+            instance_db.run_tx(new_id("op"), lambda _tx: {})
+        leave.set()
+        for each in waiting:
+            each.result(timeout=60)
+    assert instance_db.run_tx(new_id("op"), lambda _tx: {"done": True}).value == {"done": True}
+
+
+def _read_or_refused(db: Database, body: Callable[[Reader], None]) -> None:
+    with suppress(DatabaseUnavailable):
+        db.read(body)
