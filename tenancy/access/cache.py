@@ -7,8 +7,10 @@ flood of wrong ones costs nothing.
 
 from __future__ import annotations
 
+import secrets
 import threading
 from datetime import timedelta
+from hashlib import blake2b
 from typing import Final
 
 from app.core.clock import Clock, to_us
@@ -26,6 +28,8 @@ OLDEST: Final = timedelta(seconds=1)
 """A disabled client is out, a closed network shut, after this long at every line."""
 _LOOKS: Final = 10
 """Looks into the database before refusals: at most so many at once, and so many a second."""
+_MOST_REMEMBERED: Final = 1000
+"""Admitted callers kept in memory per instance; they are forgotten with every change of policy or clients."""
 _FLUSH_USE: Final = timedelta(seconds=60)
 """How exactly `last_used_at` is kept. Our own decision: it tells a forgotten client from one in use."""
 
@@ -45,6 +49,8 @@ class AccessCache:
         self._key = key
         self._loading = threading.Lock()
         self._held: AccessSnapshot | None = None
+        self._digest_key = secrets.token_bytes(32)
+        self._admitted: tuple[AccessSnapshot | None, dict[bytes, Admitted]] = (None, {})
         self._seen_at = float("-inf")
         self._looks: float = _LOOKS
         self._looks_at = clock.monotonic()
@@ -78,8 +84,27 @@ class AccessCache:
         held = self._held
         if held is None or self._is_old():
             return None
+        # An HMAC costs more than all the rest of a check, and the same caller comes again and again.
+        snapshot, admitted = self._admitted
+        if snapshot is not held or len(admitted) >= _MOST_REMEMBERED:
+            admitted = {}
+            self._admitted = (held, admitted)
+        caller = self._digest(peer, basic)
+        known = admitted.get(caller)
+        if known is not None:
+            self._note_use(known)
+            return known
         decision = self._decide(held, peer, basic, certificate)
-        return decision if isinstance(decision, Admitted) else None
+        if not isinstance(decision, Admitted):
+            return None
+        admitted[caller] = decision
+        return decision
+
+    def _digest(self, peer: Address, basic: BasicCredentials | None) -> bytes:
+        """A caller's name in memory, under a key of this process; neither it nor its look-up tells of his secret."""
+        user, secret = (part.encode(errors="surrogatepass") for part in basic or ("", ""))
+        named = b"%d:%d:%d:" % (basic is not None, len(user), len(secret))
+        return blake2b(named + user + secret + peer.packed, key=self._digest_key, digest_size=16).digest()
 
     def profile(self) -> InstanceProfile:
         """What a line knows of its instance, at most one second old. May ask the database.
@@ -123,10 +148,16 @@ class AccessCache:
         decision = decide(
             held.policy, held.clients, peer=peer, basic=basic, key=self._key, certificate=certificate
         )
-        if isinstance(decision, Admitted) and decision.principal.client_id is not None:
-            with self._using:
-                self._used[decision.principal.client_id] = to_us(self._clock.now())
+        if isinstance(decision, Admitted):
+            self._note_use(decision)
         return decision
+
+    def _note_use(self, admitted: Admitted) -> None:
+        """Remember that a client was let in; the first time since the last write-down stands for all of them."""
+        client_id = admitted.principal.client_id
+        if client_id is not None and client_id not in self._used:
+            with self._using:
+                self._used[client_id] = to_us(self._clock.now())
 
     def _is_old(self) -> bool:
         return self._clock.monotonic() - self._seen_at > OLDEST.total_seconds()

@@ -52,10 +52,6 @@ class AccessPolicy:
         return next((network for network in self.networks if address in network), None)
 
 
-CLOSED: Final = AccessPolicy()
-"""What every instance starts with."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VersionedPolicy:
     """A policy and its version, for If-Match."""

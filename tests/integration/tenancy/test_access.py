@@ -210,8 +210,24 @@ def test_check_from_memory_answers_only_while_the_copy_is_fresh_and_only_to_admi
     assert cache.check_held(peer=PEER, basic=basic) is None
     cache.check(peer=PEER, basic=basic)
     assert cache.check_held(peer=PEER, basic=basic) is not None
+    assert cache.check_held(peer=PEER, basic=basic) is cache.check_held(peer=PEER, basic=basic)
     assert cache.check_held(peer=PEER, basic=(basic[0], "wrong")) is None
+    assert cache.check_held(peer=PEER, basic=None) is None
     world.clock.advance(timedelta(seconds=1.001))
+    assert cache.check_held(peer=PEER, basic=basic) is None
+
+
+def test_caller_remembered_in_memory_is_this_one_and_forgotten_with_the_next_change(world: World) -> None:
+    both = make_policy(mode="all", methods=["basic", "network"], networks=["192.0.2.0/24"])
+    instance = opened(world, both)
+    client_id, basic = add(world, instance)
+    cache = world.cache(instance.instance_id)
+    cache.check(peer=PEER, basic=basic)
+    assert cache.check_held(peer=PEER, basic=basic) is not None
+    assert cache.check_held(peer=ip_address("203.0.113.9"), basic=basic) is None
+    world.clients.disable_client(instance.instance_id, client_id)
+    world.clock.advance(timedelta(seconds=1.001))
+    assert code(cache, basic) == "credentials_invalid"
     assert cache.check_held(peer=PEER, basic=basic) is None
 
 
