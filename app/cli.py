@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+import errno
+import socket
+from typing import Annotated, Final
 
 import typer
 
-from app.command.output import JsonFlag, fail, failing_clearly
+from app.command.output import JsonFlag, failing_clearly
 from app.command.session import DataDirOption, TokenOption, UrlOption, settings_for
-from app.core.errors import DomainError, InputInvalid
+from app.core.errors import InputInvalid
 
 # Each command imports what it needs: `wops container` must not wait for the server's modules.
 
@@ -50,14 +52,25 @@ def up(
     )
     quiet = (demo or walk) and log_level is None
     configure_logging("WARNING" if quiet else settings.log_level.upper(), stream=sys.stderr)
-    try:
-        asyncio.run(Up(settings, demo=demo, walk=walk, as_json=as_json).run())
-    except DomainError as error:
-        fail(error)
-    except OSError as error:
-        fail(
-            InputInvalid(f"Cannot listen on {settings.host}:{settings.port}: {error.strerror}.", field="port")
-        )
+    with failing_clearly():
+        try:
+            asyncio.run(Up(settings, demo=demo, walk=walk, as_json=as_json).run())
+        except OSError as error:
+            if not _is_about_listening(error):
+                raise
+            where = f"{settings.host}:{settings.port}"
+            raise InputInvalid(f"Cannot listen on {where}: {error.strerror}.", field="port") from error
+
+
+_NOT_LISTENING: Final = frozenset(
+    {errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES, errno.EPERM, errno.EAFNOSUPPORT}
+)
+"""Why an address cannot be listened on. **Source:** bind(2), socket(2)."""
+
+
+def _is_about_listening(error: OSError) -> bool:
+    """Errors of files name their file, those of sockets name none."""
+    return error.filename is None and (isinstance(error, socket.gaierror) or error.errno in _NOT_LISTENING)
 
 
 @app.command()

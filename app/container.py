@@ -9,25 +9,28 @@ Tests replace a part by overriding the `make_…` method that builds it.
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import logging
 import os
-from collections.abc import Callable, Iterator
-from datetime import timedelta
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Final
 
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 
 from app.core.clock import Clock, SystemClock
 from app.core.db import Database
 from app.core.errors import DomainError
 from app.core.ids import InstanceId, LineId
+from app.core.lock import make_private, take_lock
+from app.core.logging import bind, clear
 from app.core.migrate import upgrade
 from app.licensing import Deadlines, InstanceIdentity, Programmer, TransferService, find_left_over
 from app.operations.directory import InstanceDirectory
-from app.operations.line import InstanceRuntime, Line
+from app.operations.guard import carry_on
+from app.operations.line import InstanceRuntime, Line, LineParts
+from app.operations.noted_programmer import NotedProgrammer
 from app.settings import Settings
 from editions import edition
 from fsb_gateway import FsbClient, Gateway, Keystore, create_gateway_app
@@ -58,7 +61,10 @@ FORGET_AT_ONCE: Final = 500
 _OWNER: Final = "embedded"
 """Name of the embedded operations runner. The lock on the data directory keeps it the only one of that name."""
 
-_log = logging.getLogger(__name__)
+FULL_SWEEP_EVERY: Final = timedelta(minutes=5)
+"""How often every instance is swept, not only those that sent a job: for transfers of dead lines. Our own decision."""
+_CLOSED_AT_ONCE: Final = 8
+"""Instances written down at the same time at the end, so that one that is locked does not hold up the others."""
 
 
 class DataDirectoryInUse(DomainError):
@@ -77,6 +83,8 @@ class Platform:
         self.on_work: Callable[[InstanceRuntime], None] = lambda _runtime: None
         self._lock_file: int | None = None
         self._lines: dict[LineId, Line] = {}
+        self._making_lines = threading.Lock()
+        self._next_full_sweep = self.clock.monotonic() + FULL_SWEEP_EVERY.total_seconds()
 
     async def start(self) -> None:
         """Make everything ready to serve.
@@ -101,31 +109,37 @@ class Platform:
         if left_over is not None:
             left_over.cancel()
             await asyncio.gather(left_over, return_exceptions=True)
-        await to_thread.run_sync(self._close_meters)
-        if hasattr(self, "gateway"):
-            await self.fsb.close()
-            await self.gateway.close()
-        if hasattr(self, "databases"):
-            self.databases.close()
-        if hasattr(self, "platform_db"):
-            self.platform_db.close()
+        threads = CapacityLimiter(_CLOSED_AT_ONCE)
+        await asyncio.gather(*(self._close_meter(runtime, threads) for runtime in self.runtimes()))
+        for part in ("fsb", "gateway"):
+            if hasattr(self, part):
+                with carry_on("part_not_closed", part=part):
+                    await getattr(self, part).close()
+        for part in ("databases", "platform_db"):
+            if hasattr(self, part):
+                with carry_on("part_not_closed", part=part):
+                    getattr(self, part).close()
         if self._lock_file is not None:
             os.close(self._lock_file)
             self._lock_file = None
 
     def line(self, line_id: LineId) -> Line:
         """The line of that name; in one process a line is made when it is first needed."""
-        line = self._lines.get(line_id)
-        if line is None:
-            line = self._lines[line_id] = Line(
-                line_id,
-                databases=self.databases,
-                key=self.key,
-                clock=self.clock,
-                make_transfers=self._make_transfers,
-                wake=self._note_work,
-            )
-        return line
+        with self._making_lines:
+            line = self._lines.get(line_id)
+            if line is None:
+                line = self._lines[line_id] = Line(line_id, self._line_parts())
+            return line
+
+    def _line_parts(self) -> LineParts:
+        return LineParts(
+            databases=self.databases,
+            key=self.key,
+            clock=self.clock,
+            make_transfers=self._make_transfers,
+            name_of=self.directory.name_of,
+            wake=self._note_work,
+        )
 
     def _note_work(self, runtime: InstanceRuntime) -> None:
         self.on_work(runtime)
@@ -137,28 +151,48 @@ class Platform:
             InstanceNotFound, InstanceNotReady: there is nothing to act on.
         """
         instance, _ = self.opener.open_ready(instance_id)
+        self.directory.note(instance)
         lines = line_names(instance.name, edition(instance.edition), lines=instance.lines)
         return self.line(lines[0]).open(instance_id)
 
     async def sweep(self) -> None:
-        """Take up transfers that nobody drives any more, at every instance that is being served."""
+        """Take up transfers that nobody drives any more, where there may be any; now and then at every instance."""
+        is_full = self.clock.monotonic() >= self._next_full_sweep
+        if is_full:
+            self._next_full_sweep = self.clock.monotonic() + FULL_SWEEP_EVERY.total_seconds()
         for runtime in list(self.runtimes()):
-            try:
-                await runtime.transfers.drive_due()
+            clear()
+            bind(instance=runtime.name, line=runtime.line_id)
+            with carry_on("sweep_failed"):
                 if runtime.access.flush_due():
                     await to_thread.run_sync(runtime.access.flush_use)
-            except DomainError as error:
-                _log.warning("sweep_failed", extra={"instance": runtime.instance_id, "code": error.code})
+            with carry_on("sweep_failed"):
+                if is_full or runtime.may_have_open_transfers:
+                    await self._in_use(runtime)
+                    await runtime.drive_transfers()
+        clear()
+
+    async def _in_use(self, runtime: InstanceRuntime) -> None:
+        """Ask for its database, so that the one used longest ago is closed for it: open files stay bounded."""
+        await to_thread.run_sync(self.databases.open, runtime.instance_id)
 
     async def forget_operations(self) -> None:
         """Clear operation ids out of every database that is older than any repeat."""
         before = self.clock.now() - KEEP_OPERATIONS
-        for db in [self.platform_db, *{id(each.db): each.db for each in self.runtimes()}.values()]:
-            while (
-                await to_thread.run_sync(partial(db.forget_operations, before=before, limit=FORGET_AT_ONCE))
-                == FORGET_AT_ONCE
-            ):
-                continue
+        with carry_on("operations_not_forgotten"):
+            await self._forget(self.platform_db, before)
+        for runtime in {id(each.db): each for each in self.runtimes()}.values():
+            clear()
+            bind(instance=runtime.name)
+            with carry_on("operations_not_forgotten"):
+                await self._in_use(runtime)
+                await self._forget(runtime.db, before)
+        clear()
+
+    async def _forget(self, db: Database, before: datetime) -> None:
+        forget = partial(db.forget_operations, before=before, limit=FORGET_AT_ONCE)
+        while await to_thread.run_sync(forget) == FORGET_AT_ONCE:
+            continue
 
     async def push_config(self) -> None:
         """Tell instance databases what has changed for them."""
@@ -178,24 +212,24 @@ class Platform:
         return self.fsb
 
     def _open_storage(self) -> None:
-        self.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(self.data_dir)
         self._take_lock()
+        # Before the database: a start killed between the two must not look as if the key had been lost.
+        self.key: CredentialKey = credential_key(
+            self.data_dir / "credential.key", may_create=not self.settings.platform_file.exists()
+        )
         upgrade(self.settings.platform_url, "platform")
         self.platform_db = Database(self.settings.platform_url, clock=self.clock)
-        self.key: CredentialKey = credential_key(self.data_dir / "credential.key")
         self.databases = self.make_databases()
         self.keystore = Keystore(self.data_dir / "boxes" / "keys", clock=self.clock)
 
     def _take_lock(self) -> None:
-        descriptor = os.open(self.data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._lock_file = take_lock(self.data_dir)
         except BlockingIOError:
-            os.close(descriptor)
             raise DataDirectoryInUse(
                 f"Another wops serves {self.data_dir}. Stop it, or choose another directory with --data-dir."
             ) from None
-        self._lock_file = descriptor
 
     def _build_services(self) -> None:
         db = self.platform_db
@@ -220,35 +254,34 @@ class Platform:
         await provisioner.restore_boxes()
         self.runner = OperationRunner(self.platform_db, [provisioner.operation_kind()], owner=_OWNER)
 
-    def _make_transfers(self, db: Database, identity: Callable[[], InstanceIdentity]) -> TransferService:
+    def _make_transfers(
+        self, db: Database, identity: Callable[[], InstanceIdentity], note_job: Callable[[], None]
+    ) -> TransferService:
         return TransferService(
             db,
             identity=identity,
-            programmer=self.make_programmer(),
+            programmer=NotedProgrammer(self.make_programmer(), note_job),
             deadlines=Deadlines(program=self.settings.program_deadline, lease=self.settings.drive_lease),
             wait=self.settings.program_wait,
         )
 
-    async def _finish_left_over(self, instance_ids: list[InstanceId]) -> None:
+    async def _finish_left_over(self, instance_ids: Sequence[InstanceId]) -> None:
         """Take up what a killed process left reserved. This process is the only driver: no lease to wait for."""
         for instance_id in instance_ids:
-            try:
+            clear()
+            bind(instance=self.directory.name_of(instance_id))
+            with carry_on("left_over_not_finished"):
                 db = await to_thread.run_sync(self.databases.open, instance_id)
                 if await to_thread.run_sync(find_left_over, db, self._started_at):
                     runtime = await to_thread.run_sync(self._any_line(instance_id).open, instance_id)
                     await runtime.transfers.drive_left_over(
                         before=self._started_at, wait=self.settings.program_wait
                     )
-            except DomainError as error:
-                _log.warning("left_over_not_finished", extra={"instance": instance_id, "code": error.code})
 
     def _any_line(self, instance_id: InstanceId) -> Line:
         return self.line(self.directory.lines_of(instance_id)[0])
 
-    def _close_meters(self) -> None:
-        for runtime in self.runtimes():
-            try:
-                runtime.calls.close()
-                runtime.access.flush_use()
-            except DomainError as error:
-                _log.warning("meter_not_closed", extra={"instance": runtime.instance_id, "code": error.code})
+    async def _close_meter(self, runtime: InstanceRuntime, threads: CapacityLimiter) -> None:
+        for close in (runtime.calls.close, runtime.access.flush_use):
+            with carry_on("meter_not_closed", instance=runtime.name, line=runtime.line_id):
+                await to_thread.run_sync(close, limiter=threads)

@@ -8,12 +8,13 @@ request ─► TraceLayer ─► FrontDoor ─┬─ /livez /readyz
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import uvicorn
 from anyio import to_thread
@@ -24,6 +25,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.container import Platform
 from app.core.clock import Clock
+from app.core.logging import bind
 from app.http import admin_api, instance_api, transfers
 from app.http.bounded_protocol import BoundedProtocol
 from app.http.cursor import CursorCodec
@@ -36,11 +38,15 @@ from app.web.problem_page import create_problem_router
 from app.workers import FlushWorker, run_loop
 
 CONTROL_SEGMENTS: Final = frozenset({"admin", "problems", "openapi"})
+THREADS: Final = 128
+"""Threads for blocking work. A database that hangs holds a quarter of them at most (`app.core.db.MOST_AT_ONCE`)."""
 _VERSION: Final = "1.0.0"
 _OPERATIONS_EVERY_SECONDS: Final = 0.2
 _SWEEP_EVERY_SECONDS: Final = 2.0
 _FORGET_EVERY_SECONDS: Final = 3600.0
 _PUSH_EVERY_SECONDS: Final = 1.0
+
+_log = logging.getLogger(__name__)
 
 
 def create_instance_app(platform: Platform) -> FastAPI:
@@ -113,6 +119,7 @@ class FrontDoor:
         if segment in CONTROL_SEGMENTS:
             await self._control_app(scope, receive, send)
             return
+        bind(instance=segment)
         try:
             scope["wops.instance"] = await self._find(segment, scope["wops.request_id"])
             scope["wops.instance_name"] = segment
@@ -129,6 +136,7 @@ class FrontDoor:
         address = directory.find(name, request_key=request_key)
         if address is None:
             address = await to_thread.run_sync(lambda: directory.look_up(name, request_key=request_key))
+        bind(line=address.line_id)
         line = self._platform.line(address.line_id)
         known = line.find(address.instance_id)
         return known if known is not None else await to_thread.run_sync(line.open, address.instance_id)
@@ -184,6 +192,7 @@ class Server:
             DomainError: the platform cannot start.
             OSError: the address is taken.
         """
+        to_thread.current_default_thread_limiter().total_tokens = THREADS
         listener = _listen(self._platform.settings.host, self._platform.settings.port)
         try:
             await self._platform.start()
@@ -200,45 +209,74 @@ class Server:
         servers = [_uvicorn(app), _uvicorn(LocalOperatorDoor(app))]
         flusher = FlushWorker()
         platform.on_work = flusher.wake
-        loops = [
-            asyncio.create_task(server.serve(sockets=[sock]))
+        serving = [
+            asyncio.create_task(server.serve(sockets=[sock]), name=f"server {sock.getsockname()}")
             for server, sock in zip(servers, (listener, control_socket), strict=True)
         ]
-        loops += [asyncio.create_task(loop) for loop in self._loops(flusher)]
-        await asyncio.wait(
-            [asyncio.create_task(_all_listening(servers)), *loops], return_when=asyncio.FIRST_COMPLETED
-        )
+        loops_end, flushing_ends = asyncio.Event(), asyncio.Event()
+        loops = self._start_loops(loops_end)
+        flushing = asyncio.create_task(flusher.run(flushing_ends), name="flush")
+        everything = [*serving, *loops, flushing]
+        listening = asyncio.create_task(_all_listening(servers))
+        await asyncio.wait([listening, *everything], return_when=asyncio.FIRST_COMPLETED)
+        listening.cancel()
         front.ready = True
         if self._on_ready is not None:
-            loops.append(asyncio.create_task(self._announce(listener.getsockname()[1])))
-        waiting = asyncio.create_task(self._stop.wait())
-        await asyncio.wait([waiting, loops[0]], return_when=asyncio.FIRST_COMPLETED)
+            everything.append(asyncio.create_task(self._announce(listener.getsockname()[1])))
+        too_early = await self._until_stop([*serving, *loops, flushing])
         front.ready = False
-        self._stop.set()
         for server in servers:
             server.should_exit = True
-        await asyncio.gather(*loops, return_exceptions=False)
+        # What is answered while the servers finish is still written down within its second: the flusher ends last.
+        await asyncio.gather(*serving, return_exceptions=True)
+        loops_end.set()
+        await asyncio.gather(*loops, return_exceptions=True)
+        flushing_ends.set()
+        ended = await asyncio.gather(*everything, return_exceptions=True)
         control_socket.close()
         platform.settings.control_socket.unlink(missing_ok=True)
+        _raise_first(ended, too_early)
 
-    async def _run_operations(self) -> None:
+    async def _until_stop(self, parts: Sequence[asyncio.Task[None]]) -> list[str]:
+        """Wait until the server is told to stop, or a part of it has ended by itself; returns the names of those."""
+        asked = asyncio.create_task(self._stop.wait())
+        await asyncio.wait([asked, *parts], return_when=asyncio.FIRST_COMPLETED)
+        too_early = [] if self._stop.is_set() else [part.get_name() for part in parts if part.done()]
+        for name in too_early:
+            # Half a server would take calls that nobody writes down: rather none, which a supervisor starts again.
+            _log.critical("part_ended", extra={"part": name})
+        asked.cancel()
+        return too_early
+
+    async def _run_operations(self, stop: asyncio.Event) -> None:
         """Go on from step to step without a pause as long as something is due."""
-        while not self._stop.is_set() and await self._platform.runner.run_due():
+        while not stop.is_set() and await self._platform.runner.run_due():
             pass
 
     async def _announce(self, port: int) -> None:
         if self._on_ready is not None:
             await self._on_ready(port)
 
-    def _loops(self, flusher: FlushWorker) -> Sequence[Coroutine[Any, Any, None]]:
-        platform, stop = self._platform, self._stop
-        return [
-            flusher.run(stop),
-            run_loop("operations", self._run_operations, stop=stop, every_seconds=_OPERATIONS_EVERY_SECONDS),
-            run_loop("sweep", platform.sweep, stop=stop, every_seconds=_SWEEP_EVERY_SECONDS),
-            run_loop("forget", platform.forget_operations, stop=stop, every_seconds=_FORGET_EVERY_SECONDS),
-            run_loop("push", platform.push_config, stop=stop, every_seconds=_PUSH_EVERY_SECONDS),
+    def _start_loops(self, stop: asyncio.Event) -> list[asyncio.Task[None]]:
+        platform = self._platform
+        loops: list[tuple[str, Callable[[], Awaitable[object]], float]] = [
+            ("operations", partial(self._run_operations, stop), _OPERATIONS_EVERY_SECONDS),
+            ("sweep", platform.sweep, _SWEEP_EVERY_SECONDS),
+            ("forget", platform.forget_operations, _FORGET_EVERY_SECONDS),
+            ("push", platform.push_config, _PUSH_EVERY_SECONDS),
         ]
+        return [
+            asyncio.create_task(run_loop(name, call, stop=stop, every_seconds=seconds), name=name)
+            for name, call, seconds in loops
+        ]
+
+
+def _raise_first(ended: Sequence[object], too_early: Sequence[str]) -> None:
+    for each in ended:
+        if isinstance(each, Exception):
+            raise each
+    if too_early:
+        raise RuntimeError(f"ended without being asked to: {', '.join(too_early)}")
 
 
 async def _all_listening(servers: Sequence[_QuietServer]) -> None:

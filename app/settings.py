@@ -30,7 +30,11 @@ class Settings(BaseSettings):
         default=20.0, ge=0, le=25, description="How long a caller waits for a slow box before he gets 202."
     )
     program_deadline_seconds: float = Field(
-        default=600.0, gt=0, description="When a transfer that no box has programmed is rolled back."
+        default=600.0,
+        gt=0,
+        # Half of what a box journal remembers for certain (`fsb_gateway.journal.KEEP`).
+        le=1800,
+        description="When a transfer that no box has programmed is rolled back.",
     )
     drive_lease_seconds: float = Field(
         default=30.0, gt=0, description="When another line may take over the driving of a transfer."
@@ -61,9 +65,14 @@ class Settings(BaseSettings):
         return timedelta(milliseconds=self.operation_time_ms)
 
     @property
+    def platform_file(self) -> Path:
+        """The embedded platform database."""
+        return self.data_dir.resolve() / "platform.db"
+
+    @property
     def platform_url(self) -> str:
         """Database URL of the embedded platform database."""
-        return f"sqlite:///{self.data_dir.resolve() / 'platform.db'}"
+        return f"sqlite:///{self.platform_file}"
 
     @property
     def address_file(self) -> Path:

@@ -22,7 +22,6 @@ from editions.errors import EditionFeatureUnavailable, EditionsError, QuotaExcee
 from editions.limit import Limit, no_contract, refusal_amount
 from editions.period import Month
 
-EffectKind = Literal["activation", "deactivation", "web_service_call"]
 Phase = Literal["reserved", "counted", "released"]
 
 

@@ -46,15 +46,20 @@ class KeySlot:
 
 
 class BoxDriver(Protocol):
-    """One box's keys. Used by one thread only, except `slots`, which any thread may read."""
+    """One box's keys. Used by one thread only, except `slots` and `unreadable`, which any thread may read."""
 
     @property
     def slots(self) -> Mapping[int, KeySlot]:
         """The key slots by firm code."""
         ...
 
+    @property
+    def unreadable(self) -> frozenset[int]:
+        """Firm codes whose key is there and cannot be opened; they have no slot until somebody mends it."""
+        ...
+
     def reload(self) -> None:
-        """Look for firm keys that were installed since."""
+        """Look for firm keys that were installed or mended since."""
         ...
 
     def sign(self, firm_code: int, message: bytes) -> bytes:

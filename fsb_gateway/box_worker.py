@@ -71,6 +71,11 @@ class Box(Protocol):
         """The key slot of a firm code."""
         ...
 
+    @property
+    def unreadable(self) -> frozenset[int]:
+        """Firm codes without a slot because their key cannot be opened."""
+        ...
+
     def recall(self, job_id: str, request: str | None = None) -> ProgrammingResult | None:
         """The recorded result of a job."""
         ...
@@ -137,13 +142,20 @@ class BoxWorker:
         """The key slot of a firm code, or nothing."""
         return self._driver.slots.get(firm_code)
 
+    @property
+    def unreadable(self) -> frozenset[int]:
+        """Firm codes without a slot because their key cannot be opened."""
+        return self._driver.unreadable
+
     def recall(self, job_id: str, request: str | None = None) -> ProgrammingResult | None:
         """The recorded result of a job, byte for byte.
 
         Raises:
             JobIdReused: the id is recorded with another request digest.
         """
-        recorded = self._journal.find(job_id, request) if self._journal else None
+        # Read once: the box's thread takes the journal away while it opens it again.
+        journal = self._journal
+        recorded = journal.find(job_id, request) if journal is not None else None
         return None if recorded is None else decode_result(recorded)
 
     async def program(self, job: ProgrammingJob, request: str) -> ProgrammingResult:
@@ -153,6 +165,7 @@ class BoxWorker:
             FirmKeyMissing: no key slot for the firm code.
             FirmCodeNotOwned: the slot is bound to another instance.
             JobIdReused: the id is recorded with another request digest.
+            FsbUnavailable: the firm code's key cannot be opened now.
             BoxJournalDamaged, BoxJournalUnwritable, PoolWithoutBox: the box takes no work; nothing is handed out.
         """
         return await self._on_thread(lambda: self._program(job, request))
@@ -182,7 +195,7 @@ class BoxWorker:
         recorded = journal.find(job.job_id, request)
         if recorded is not None:
             return decode_result(recorded)
-        slot = check_slot(self.slot(job.firm_code), job)
+        slot = check_slot(self, job)
         started = self._clock.monotonic()
         now = self._clock.now()
         update = write_update(
@@ -244,13 +257,19 @@ class BoxWorker:
         self._driver.close()
 
 
-def check_slot(slot: KeySlot | None, job: ProgrammingJob) -> KeySlot:
-    """Refuse a job whose firm key is not there or not its instance's.
+def check_slot(box: Box, job: ProgrammingJob) -> KeySlot:
+    """The slot for a job; refuses a job whose firm key is not in the box, or not its instance's.
 
     Raises:
+        FsbUnavailable: the key exists and cannot be opened; the job may come again once somebody has mended it.
         FirmKeyMissing: no key slot for the firm code.
         FirmCodeNotOwned: the slot is bound to another instance.
     """
+    slot = box.slot(job.firm_code)
+    if slot is None and job.firm_code in box.unreadable:
+        raise FsbUnavailable(
+            f"the key of firm code {job.firm_code} cannot be opened now", firm_code=job.firm_code
+        )
     if slot is None:
         raise FirmKeyMissing(
             f"pool {job.pool} holds no key for firm code {job.firm_code}", firm_code=job.firm_code

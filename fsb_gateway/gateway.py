@@ -44,7 +44,7 @@ DriverFactory = Callable[[BoxSpec], BoxDriver]
 QUEUE_LIMIT = 256
 # Reasons of failed jobs are kept for callers that come back for them; a line comes back within seconds.
 _FAILURES_KEPT = 4096
-# A full disk is looked at again this often while jobs come in.
+# A full disk or a damaged key is looked at again this often while jobs come in.
 _REOPEN_SECONDS = 5.0
 
 
@@ -216,7 +216,9 @@ class Gateway:
         if self._closed:
             raise PoolWithoutBox("the gateway is stopping", pool=pool.name)
         for box in pool.boxes.values():
-            check_slot(box.slot(job.firm_code), job)
+            if job.firm_code in box.unreadable:
+                self._reopen(pool)
+            check_slot(box, job)
             break
         if pool.queue.waiting(job.instance_id) >= self._queue_limit:
             wait = pool.expected_wait(pool.queue.cost())
@@ -271,7 +273,7 @@ class Gateway:
         try:
             result = await box.program(entry.job, entry.request)
         except FsbUnavailable as error:
-            self._retry_elsewhere(entry, error)
+            self._retry_elsewhere(box, entry, error)
         except FsbError as error:
             self._fail(entry, error)
         except Exception:
@@ -285,9 +287,12 @@ class Gateway:
             del entry.pool.running[box.spec.name]
         self._dispatch(entry.pool)
 
-    def _retry_elsewhere(self, entry: Entry, error: FsbUnavailable) -> None:
-        """Nothing was handed out: another box may do the job from the start."""
-        if not entry.pool.ready_boxes() or self._closed:
+    def _retry_elsewhere(self, box: Box, entry: Entry, error: FsbUnavailable) -> None:
+        """Nothing was handed out: another box may do the job from the start.
+
+        A box that goes on working would take the job again at once, and refuse it again.
+        """
+        if box.ready or not entry.pool.ready_boxes() or self._closed:
             self._fail(entry, error)
             return
         entry.box = None
@@ -310,7 +315,7 @@ class Gateway:
         return None
 
     def _reopen(self, pool: Pool) -> None:
-        """Let boxes that stopped because of a full disk look again, now and then."""
+        """Let boxes that miss a key or stopped because of a full disk look again, now and then."""
         now = self._clock.monotonic()
         if now - self._reopened_at.get(pool.name, -_REOPEN_SECONDS) < _REOPEN_SECONDS:
             return
@@ -321,7 +326,7 @@ class Gateway:
 
     async def _reload(self, pool: Pool) -> None:
         for box in list(pool.boxes.values()):
-            if box.status().state == "journal_unwritable":
+            if box.unreadable or box.status().state == "journal_unwritable":
                 await box.reload()
         self._dispatch(pool)
 

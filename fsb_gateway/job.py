@@ -27,7 +27,7 @@ class ProgrammingOperation:
     """One change of one product item.
 
     Attributes:
-        generation: counts how often this licence has been written to a container.
+        generation: how often the licence was newly issued; 1 at first.
         product: the product item options, carried into the update as they are.
     """
 

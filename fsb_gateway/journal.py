@@ -5,7 +5,7 @@
 
 A record that the end of the file cuts short was never handed out and is cut off. Damage before the end means that
 the box cannot know what it has done: it refuses to work until somebody looks. Two generations: when the current file
-is full and the older one holds nothing younger than 24 hours, the current one becomes the older one.
+is full and the older one holds nothing younger than an hour, the current one becomes the older one.
 """
 
 from __future__ import annotations
@@ -35,8 +35,9 @@ _DIGEST_BYTES = 32
 _HEAD_BYTES = _LENGTH.size + _DIGEST_BYTES
 # About 4,000 jobs; reading two generations back at start takes well under a second.
 GENERATION_BYTES = 16 * 1024 * 1024
-# A line resends a job until the transfer's deadline, which is a matter of hours; a day covers a weekend's restart.
-KEEP = timedelta(hours=24)
+# A line resends a job until the transfer's deadline: 10 minutes, at most 30 (`Settings.program_deadline_seconds`).
+# Twice that; more would only be read at every start.
+KEEP = timedelta(hours=1)
 
 
 class _Record(msgspec.Struct, array_like=True):

@@ -11,6 +11,7 @@ Losing the key-encryption key loses every firm key: back it up, apart from the d
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +31,8 @@ from fsb_gateway.file_format.key import PrivateKey
 from fsb_gateway.job import Algorithm, check_firm_code, check_name
 from fsb_gateway.key_wrap import KeyWrap, open_key_encryption_key, replace_file
 
+_log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FirmKey:
@@ -46,6 +49,18 @@ class FirmKey:
     pools: tuple[str, ...]
     key: PrivateKey
     chain: tuple[x509.Certificate, x509.Certificate]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirmKeys:
+    """The firm keys of a pool.
+
+    Attributes:
+        unreadable: firm codes whose key file is there and cannot be opened, whichever pool holds them.
+    """
+
+    keys: tuple[FirmKey, ...]
+    unreadable: frozenset[int]
 
 
 class _KeyFile(msgspec.Struct, forbid_unknown_fields=True):
@@ -110,13 +125,23 @@ class Keystore:
                 replace_file(path, msgspec.json.encode(record))
             return self._open_firm_key(record)
 
-    def firm_keys(self, pool: str) -> list[FirmKey]:
-        """Every firm key that the boxes of a pool hold."""
+    def firm_keys(self, pool: str) -> FirmKeys:
+        """Every firm key that the boxes of a pool hold. One that cannot be opened costs nobody else theirs."""
+        keys: list[FirmKey] = []
+        unreadable: set[int] = set()
         with self._locked():
-            records = [
-                self._read_firm(path) for path in sorted((self._directory / "firm-key").glob("*.json"))
-            ]
-            return [self._open_firm_key(record) for record in records if pool in record.pools]
+            for path in sorted((self._directory / "firm-key").glob("*.json")):
+                try:
+                    record = self._read_firm(path)
+                    if pool in record.pools:
+                        keys.append(self._open_firm_key(record))
+                except (KeyDamaged, OSError):
+                    _log.exception(
+                        "the firm key %s cannot be opened; its firm code is out of work", path.name
+                    )
+                    # Whose pool it was stands in the file: it may have been this one's.
+                    unreadable.update({int(path.stem)} if path.stem.isdecimal() else ())
+        return FirmKeys(keys=tuple(keys), unreadable=frozenset(unreadable))
 
     def _root(self) -> Issuer:
         path = self._directory / "root.json"

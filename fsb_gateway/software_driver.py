@@ -26,6 +26,7 @@ class SoftwareDriver:
         self._pool = pool
         self._keys: dict[int, PrivateKey] = {}
         self._slots: dict[int, KeySlot] = {}
+        self._unreadable: frozenset[int] = frozenset()
         self.reload()
 
     @property
@@ -33,11 +34,18 @@ class SoftwareDriver:
         """The key slots by firm code."""
         return self._slots
 
+    @property
+    def unreadable(self) -> frozenset[int]:
+        """Firm codes whose key file cannot be opened; a key that was opened before goes on working."""
+        return self._unreadable
+
     def reload(self) -> None:
-        """Unwrap the firm keys that were added to the pool since."""
-        added = [key for key in self._keystore.firm_keys(self._pool) if key.firm_code not in self._slots]
+        """Unwrap the firm keys that were added to the pool since, or mended."""
+        found = self._keystore.firm_keys(self._pool)
+        added = [key for key in found.keys if key.firm_code not in self._slots]
         self._keys = {**self._keys, **{key.firm_code: key.key for key in added}}
         self._slots = {**self._slots, **{key.firm_code: _slot(key) for key in added}}
+        self._unreadable = found.unreadable - self._slots.keys()
 
     def sign(self, firm_code: int, message: bytes) -> bytes:
         """Sign with the firm code's key: r‖s for ES256, 64 bytes for Ed25519."""

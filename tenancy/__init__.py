@@ -23,7 +23,7 @@ from tenancy.customer import CustomerService
 from tenancy.errors import TenancyError
 from tenancy.instance import InstanceOpener, InstanceService
 from tenancy.instance_database import InstanceDatabases, SqliteInstanceDatabases
-from tenancy.name import NAME_PATTERN, RESERVED_NAMES, check_name
+from tenancy.name import NAME_PATTERN, RESERVED_NAMES, check_name, is_name
 from tenancy.operation.plan import Operation, Step
 from tenancy.operation.provision import FirmKeyInstaller, InstanceProvisioner
 from tenancy.operation.runner import OperationKind, OperationRunner, Patience
@@ -88,6 +88,7 @@ __all__ = [
     "check_scopes",
     "credential_key",
     "decide",
+    "is_name",
     "line_names",
     "make_policy",
     "place_instance",

@@ -35,6 +35,8 @@ _BACKDATING: Final = timedelta(minutes=5)
 """For clocks that differ. Further back, a contract would change what has been counted and refused; that is a
 correction of quotas."""
 _MOST_PUSHED: Final = 100
+_MOST_RETRIED: Final = 10
+"""Of those that failed before, in one call of `push_due`: they must not keep the others waiting. Our own decision."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +65,8 @@ class ContractService:
     def __init__(self, db: Database, databases: InstanceDatabases) -> None:
         self._db = db
         self._databases = databases
+        # Instances whose push failed, those tried longest ago first. Only the loop that calls `push_due` uses it.
+        self._failed: dict[InstanceId, None] = {}
 
     def add_contract(
         self, instance_id: InstanceId, asked: ContractCreate, *, command: Command | None = None
@@ -141,8 +145,24 @@ class ContractService:
 
     def push_due(self) -> int:
         """Push every configuration that is due; returns how many were. A loop calls it."""
-        due = self._db.read(lambda reader: repository.list_push_due(reader, limit=_MOST_PUSHED))
-        return sum(self._push_one(instance) for instance in due)
+        limit = _MOST_PUSHED + len(self._failed)
+        due = self._db.read(lambda reader: repository.list_push_due(reader, limit=limit))
+        by_id = {instance.instance_id: instance for instance in due}
+        self._failed = {each: None for each in self._failed if each in by_id}
+        fresh = [each for each in by_id if each not in self._failed]
+        retried = list(self._failed)[:_MOST_RETRIED]
+        return sum(self._push_and_note(by_id[each]) for each in [*fresh[:_MOST_PUSHED], *retried])
+
+    def _push_and_note(self, instance: Instance) -> bool:
+        try:
+            pushed = self._push_one(instance)
+        except Exception:
+            _log.exception("configuration_not_pushed", extra={"instance": instance.name})
+            pushed = False
+        self._failed.pop(instance.instance_id, None)
+        if not pushed:
+            self._failed[instance.instance_id] = None
+        return pushed
 
     def _push_one(self, instance: Instance) -> bool:
         def body(tx: Tx) -> JsonObject:
@@ -156,7 +176,11 @@ class ContractService:
         try:
             self.push_config(instance_id)
         except DomainError as error:
-            _log.warning("configuration of %s not pushed: %s", instance_id, error.code)
+            _log.warning("configuration_not_pushed", extra={"instance_id": instance_id, "code": error.code})
+            return False
+        except Exception:
+            # A damaged database is its own instance's trouble: the others are pushed, and the contract stands.
+            _log.exception("configuration_not_pushed", extra={"instance_id": instance_id})
             return False
         return True
 

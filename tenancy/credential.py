@@ -17,7 +17,7 @@ import secrets
 import stat
 from pathlib import Path
 
-from tenancy.errors import CredentialKeyDamaged, CredentialKeyExposed
+from tenancy.errors import CredentialKeyDamaged, CredentialKeyExposed, CredentialKeyMissing
 
 CLIENT_SECRET_PREFIX = "wops_client_"  # noqa: S105 - a prefix that secret scanners can look for
 STAFF_TOKEN_PREFIX = "wops_staff_"  # noqa: S105
@@ -74,15 +74,24 @@ class CredentialKey:
         )
 
 
-def credential_key(path: Path) -> CredentialKey:
+def credential_key(path: Path, *, may_create: bool = True) -> CredentialKey:
     """Read the credential key; make it first if there is none. Two processes at once end up with the same key.
 
+    Args:
+        may_create: false when a platform database exists already: a new key would shut out everybody in it.
+
     Raises:
+        CredentialKeyMissing: there is none and it must not be made.
         CredentialKeyExposed: group or others may read or write the file, or it is no plain file.
         CredentialKeyDamaged: the file has another length.
     """
     with contextlib.suppress(FileNotFoundError):
         return _read_key(path)
+    if not may_create:
+        raise CredentialKeyMissing(
+            f"{path.name} is gone, and with it every staff token and client secret: restore it from the backup.",
+            file=path.name,
+        )
     _make_key(path)
     return _read_key(path)
 

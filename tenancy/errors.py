@@ -12,7 +12,7 @@
     ├── AccessDenied
     │   ├── AccessClosed · NetworkNotAllowed · CertificateMissing · ScopeMissing
     │   └── CredentialsMissing · CredentialsInvalid · StaffTokenInvalid
-    ├── CredentialKeyExposed · CredentialKeyDamaged
+    ├── CredentialKeyExposed · CredentialKeyDamaged · CredentialKeyMissing
     └── OperationDeadlinePassed · OperationStepLost     recorded in an operation, not raised to callers
 
 A user name that an instance does not know raises `InstanceNotFound`, so that another customer's credentials
@@ -256,6 +256,12 @@ class CredentialKeyDamaged(TenancyError):
     """The credential key file does not hold a key."""
 
     code = "credential_key_damaged"
+
+
+class CredentialKeyMissing(TenancyError):
+    """Secrets were made under a credential key that is gone; a new one would match none of them."""
+
+    code = "credential_key_missing"
 
 
 class OperationDeadlinePassed(TenancyError):

@@ -77,6 +77,11 @@ def check_name(name: str) -> str:
     return name
 
 
+def is_name(name: str) -> bool:
+    """Whether somebody could have this name. Costs a microsecond: ask before asking a database."""
+    return _NAME.match(name) is not None and name not in RESERVED_NAMES
+
+
 def make_username(instance_name: str, client_name: str) -> str:
     """The user name of an API client: says at a glance where it belongs."""
     return f"{instance_name}.{client_name}"

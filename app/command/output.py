@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -48,13 +49,29 @@ def fail(error: DomainError) -> NoReturn:
     raise typer.Exit(1)
 
 
+class SystemCallFailed(DomainError):
+    """The system refused something, e.g. to read a file or to write to a full disk."""
+
+    code = "system_call_failed"
+
+
 @contextmanager
 def failing_clearly() -> Iterator[None]:
-    """Turn errors of the domain into messages."""
+    """Turn errors of the domain and of the system into messages."""
     try:
         yield
     except DomainError as error:
         fail(error)
+    except OSError as error:
+        # A reader like `head` that has seen enough is no failure; the command line's library ends quietly.
+        if error.errno == errno.EPIPE:
+            raise
+        fail(_described(error))
+
+
+def _described(error: OSError) -> SystemCallFailed:
+    reason = error.strerror or str(error) or type(error).__name__
+    return SystemCallFailed(reason if error.filename is None else f"{error.filename}: {reason}.")
 
 
 def _text(value: JsonValue) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from datetime import timedelta
 
@@ -14,6 +15,7 @@ from app.command.story import Story
 from app.container import Platform
 from app.core.errors import DomainError
 from app.core.json import JsonObject
+from app.core.lock import PRIVATE_UMASK, make_private
 from app.core.net import ApiSession
 from app.main import Server
 from app.settings import Settings
@@ -43,7 +45,11 @@ class Up:
 
         Raises:
             DomainError: the platform cannot start, or the walk found something broken.
+            OSError: the data directory cannot be used, or the address.
         """
+        # The mask is the process's own: one command, one platform.
+        os.umask(PRIVATE_UMASK)
+        make_private(self._settings.data_dir)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._server.stop)

@@ -8,7 +8,8 @@
     │   └── CommitOutcomeUnknown    … or it may have been: the same operation id settles it
     └── one root per package: LicensingError, EditionsError, TenancyError, FsbError, ContainerFileError
 
-The domain knows no HTTP status; `app.http.errors` holds the one table that maps errors to RFC 9457 problems.
+The domain knows no HTTP status; `app.http.problem_catalog` holds the one table that maps codes to RFC 9457
+problems.
 """
 
 from __future__ import annotations

@@ -26,11 +26,17 @@ class BoundedProtocol(HttpToolsProtocol):
         self._arrived = 0
         self._parsed = 0
         self._in_head = True
+        self._in_body = False
+        self._begun = 0
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser, then see whether a head has become too long."""
+        in_body, self._begun = self._in_body, 0
         super().data_received(data)
         if not self._in_head or self.transport.is_closing():
+            return
+        if self._begun > 1 or (self._begun and in_body):
+            # The head began somewhere inside this piece, behind a body or other requests: counted from the next one on.
             return
         self._arrived += len(data)
         if self._arrived > HEAD_MAX:
@@ -39,7 +45,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A head begins."""
         self._arrived = self._parsed = 0
-        self._in_head = True
+        self._in_head, self._in_body = True, False
+        self._begun += 1
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
@@ -54,8 +61,13 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """The head has ended; a body has its own limit."""
-        self._in_head = False
+        self._in_head, self._in_body = False, True
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """The body has ended."""
+        self._in_body = False
+        super().on_message_complete()
 
     def _measure(self, size: int) -> None:
         self._parsed += size

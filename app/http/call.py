@@ -27,6 +27,7 @@ from starlette.responses import Response
 from app.core.command import Command
 from app.core.db import Tx
 from app.core.errors import OperationInProgress
+from app.core.logging import bind
 from app.http.idempotency import REPLAYED, operation_id_of
 from app.http.problem import problem_response
 from app.http.request_body import fingerprint, read_body
@@ -234,6 +235,7 @@ async def admit(request: Request, runtime: InstanceRuntime) -> Admitted:
     if admitted is None:
         admitted = await to_thread.run_sync(lambda: runtime.access.check(peer=peer, basic=basic))
     request.scope["wops.principal"] = admitted.principal.name
+    bind(principal=admitted.principal.name)
     return admitted
 
 

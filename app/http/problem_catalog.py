@@ -46,6 +46,7 @@ WITHHELD: Final = frozenset(
         # Whether a key lies open or is lost is nobody's business but the operators', who read it in the log.
         "credential_key_damaged",
         "credential_key_exposed",
+        "credential_key_missing",
         "key_damaged",
         "key_encryption_key_exposed",
         "key_encryption_key_missing",
@@ -60,6 +61,7 @@ WITHHELD: Final = frozenset(
         "net_rejected",
         "net_unavailable",
         "operation_failed",
+        "system_call_failed",
         # Roots: raised by nobody as such.
         "editions_error",
         "fsb_error",

@@ -118,6 +118,20 @@ TRANSFER_PROBLEMS: Final[tuple[ProblemKind, ...]] = (
         ),
     ),
     problem_kind(
+        "context_from_future",
+        422,
+        en=(
+            "Context from the future",
+            "The clock of the computer with the container is more than a day ahead. Please set date and time "
+            "there, make a new context and try again.",
+        ),
+        de=(
+            "Kontext aus der Zukunft",
+            "Die Uhr des Rechners mit dem CmContainer geht mehr als einen Tag vor. Bitte stellen Sie dort "
+            "Datum und Uhrzeit richtig, erzeugen Sie einen neuen Kontext und versuchen Sie es erneut.",
+        ),
+    ),
+    problem_kind(
         "context_outdated",
         409,
         en=(

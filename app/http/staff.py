@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.core.command import Command
+from app.core.logging import bind
 from app.http.idempotency import operation_id_of
 from app.http.request_body import fingerprint, read_body
 from tenancy import StaffPrincipal, StaffRole, StaffTokenService
@@ -37,6 +38,7 @@ class StaffRoute(APIRoute):
         async def handle(request: Request) -> Response:
             principal = await _principal_of(request)
             request.scope["wops.principal"] = f"staff:{principal.name}"
+            bind(principal=request.scope["wops.principal"])
             _check_role(principal, reads=reads, admin_only=admin_only)
             if not reads:
                 body = await read_body(request)

@@ -27,6 +27,7 @@ from app.http.schema.licensing import (
 )
 from app.http.schema.tenancy import TemplateRead
 from app.licensing import (
+    Started,
     Transfer,
     TransferAction,
     TransferRequest,
@@ -36,7 +37,7 @@ from app.licensing import (
 )
 from app.operations.line import InstanceRuntime
 from editions import ACTIVATIONS, rate_limit_headers
-from fsb_gateway import read_context
+from fsb_gateway import Context, read_context
 
 api = APIRouter(prefix="/{instance}/api/v1", route_class=WebServiceRoute)
 gateways = APIRouter(prefix="/{instance}/gateways/v1", route_class=PlainRoute)
@@ -49,7 +50,7 @@ Id = Annotated[str, Path(max_length=64, examples=["trf_019b0a3c6a1b7c2d8e9f0a1b2
 _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
     **example(201, TRANSFER),
     200: {
-        "description": "The same request was carried out before; this is its transfer.",
+        "description": "The same request was carried out before, or auto_update fetched this.",
         "model": TransferRead,
         "content": {"application/json": {"example": TRANSFER}},
     },
@@ -93,11 +94,11 @@ async def start_transfer(
     """See `_DESCRIPTION`."""
     call = call_of(request)
     wanted = transfer_request(body, principal=call.principal, authenticated=True)
-    transfer, fresh = await call.runtime.transfers.start_transfer(wanted, await call.command_by_answer())
-    if not fresh:
+    transfer, started = await call.runtime.transfers.start_transfer(wanted, await call.command_by_answer())
+    if started is Started.REPEATED:
         call.mark_replayed()
     call.show_quota(await to_thread.run_sync(call.runtime.quota, ACTIVATIONS))
-    return _answer(transfer, fresh, response, url=f"/{instance}/api/v1/transfers")
+    return _answer(transfer, started, response, url=f"/{instance}/api/v1/transfers")
 
 
 @api.get(
@@ -200,13 +201,14 @@ async def start_holder_transfer(
     """See `_DESCRIPTION`."""
     runtime = _runtime(request)
     wanted = transfer_request(body, principal=_HOLDER, authenticated=False)
-    transfer, fresh = await runtime.transfers.start_transfer(wanted, _command(request, "startHolderTransfer"))
-    if not fresh:
+    command = _command(request, "startHolderTransfer", wanted.context, wanted.wish.ticket or "")
+    transfer, started = await runtime.transfers.start_transfer(wanted, command)
+    if started is Started.REPEATED:
         response.headers[REPLAYED] = "true"
     quota = await to_thread.run_sync(runtime.quota, ACTIVATIONS)
     for name, value in rate_limit_headers([quota], runtime.clock.now()):
         response.headers[name] = value
-    return _answer(transfer, fresh, response, url=f"/{instance}/gateways/v1/transfers")
+    return _answer(transfer, started, response, url=f"/{instance}/gateways/v1/transfers")
 
 
 @gateways.get(
@@ -236,8 +238,10 @@ async def confirm_holder_transfer(
     instance: InstanceName, transfer_id: Id, body: TransferConfirm, request: Request, response: Response
 ) -> TransferRead:
     """Tell that the container has applied the update; the same receipt again changes nothing."""
+    receipt = read_context(body.receipt)
+    command = _command(request, "confirmHolderTransfer", receipt, transfer_id)
     transfer, new = await _runtime(request).transfers.confirm_transfer(
-        TransferId(transfer_id), read_context(body.receipt), _command(request, "confirmHolderTransfer")
+        TransferId(transfer_id), receipt, command
     )
     if not new:
         response.headers[REPLAYED] = "true"
@@ -284,7 +288,7 @@ def _activations(action: TransferAction, body: TransferCreate) -> tuple[LicenseI
     return None if body.license_ids is None else license_ids_of(body.license_ids)
 
 
-def _answer(transfer: Transfer | None, fresh: bool, response: Response, *, url: str) -> object:
+def _answer(transfer: Transfer | None, started: Started, response: Response, *, url: str) -> object:
     if transfer is None:
         return Response(status_code=204, headers=dict(response.headers))
     response.headers["Location"] = f"{url}/{transfer.transfer_id}"
@@ -292,7 +296,7 @@ def _answer(transfer: Transfer | None, fresh: bool, response: Response, *, url: 
         response.status_code = 202
         response.headers["Retry-After"] = str(RETRY_SECONDS)
     else:
-        response.status_code = 201 if fresh else 200
+        response.status_code = 201 if started is Started.NEW else 200
     return TransferRead.of(transfer)
 
 
@@ -322,6 +326,12 @@ def _runtime(request: Request) -> InstanceRuntime:
     return runtime
 
 
-def _command(request: Request, operation: str) -> Command:
-    op_id = operation_id_of(request, principal=_HOLDER, operation=operation, required=False)
+def _command(request: Request, operation: str, shown: Context, token: str) -> Command:
+    """What a holder's request is carried out under.
+
+    Holders have no names: what one shows, his container (by its key, which nobody else can sign for) and his token (the
+    ticket or the transfer), sets his idempotency keys apart from those of strangers.
+    """
+    principal = "\x00".join((_HOLDER, shown.serial, shown.signing_key_thumbprint, token))
+    op_id = operation_id_of(request, principal=principal, operation=operation, required=False)
     return Command(op_id=op_id, fingerprint=fingerprint(request, request.state.body))

@@ -14,7 +14,7 @@ from app.licensing.order.ticket_code import parse_ticket
 from app.licensing.product_item import ContainerType, ProductOptions, options_from_json, options_to_json
 from app.licensing.transfer.reservation import Deadlines, InstanceIdentity, TransferRequest
 from app.licensing.transfer.service import Programmer, TransferService, find_left_over
-from app.licensing.transfer.transfer_plan import Transfer, TransferAction, TransferState, Wish
+from app.licensing.transfer.transfer_plan import Started, Transfer, TransferAction, TransferState, Wish
 
 __all__ = [
     "Container",
@@ -39,6 +39,7 @@ __all__ = [
     "OrderedPosition",
     "ProductOptions",
     "Programmer",
+    "Started",
     "Ticket",
     "Transfer",
     "TransferAction",

@@ -7,7 +7,8 @@ LicensingError
 ├── LicenseNotFound, LicenseNotOnTicket, LicenseNotAvailable, LicensePending, LicenseExpired,
 │   LicenseNotOnContainer, LicenseNotConfirmed, NothingToActivate
 ├── ContainerNotFound, ContainerBlocked, ContainerUnexpectedState, ContainerTypeNotAllowed, ContainerNotInQuestion
-├── ContextWrongContainer, ContextWrongFirmCode, ContextReplayed, ContextOutdated, FucTooOld, FucTooNew, KeyMismatch
+├── ContextWrongContainer, ContextWrongFirmCode, ContextFromFuture, ContextReplayed, ContextOutdated,
+│   FucTooOld, FucTooNew, KeyMismatch
 └── TransferNotFound, TransferOpen, TransferRolledBack, TransferNotIssued, ReceiptTooOld
 """
 
@@ -162,6 +163,12 @@ class ContextWrongFirmCode(LicensingError):
     """The context was made for another vendor's firm code, so for another instance."""
 
     code = "context_wrong_firm_code"
+
+
+class ContextFromFuture(LicensingError):
+    """The context was made by a clock that is far ahead: it would outdate every honest one after it."""
+
+    code = "context_from_future"
 
 
 class ContextReplayed(LicensingError):

@@ -6,31 +6,20 @@ Known names are answered from memory, so that they go on being served when the p
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Final
 
 from app.core.clock import Clock
 from app.core.ids import InstanceId, LineId
+from app.operations.line import Address
 from editions import edition
 from lb import Line, Route, RoutingTable, choose_line
-from tenancy import Instance, InstanceService, line_names
+from tenancy import Instance, InstanceService, is_name, line_names
 from tenancy.errors import InstanceNotFound, InstanceNotReady
 
 _PAGE: Final = 100
 _FORGET_UNKNOWN_SECONDS: Final = 1.0
 """How long an unknown name is answered without asking the database again. Our own decision."""
-
-
-_LONGEST_NAME: Final = 64
-"""Longer than any instance's name can be. **Source:** the column in the platform schema."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Address:
-    """Where a request goes."""
-
-    instance_id: InstanceId
-    line_id: LineId
 
 
 class InstanceDirectory:
@@ -40,7 +29,9 @@ class InstanceDirectory:
         self._instances = instances
         self._clock = clock
         self._lock = threading.Lock()
-        self._ids: dict[str, InstanceId] = {}
+        # These three are replaced, never changed: readers take no lock.
+        self._ids: Mapping[str, InstanceId] = {}
+        self._names: Mapping[InstanceId, str] = {}
         self._table = RoutingTable()
         self._unknown: dict[str, float] = {}
 
@@ -50,7 +41,7 @@ class InstanceDirectory:
         while page := self._instances.list_instances(after=after, limit=_PAGE):
             for instance in page:
                 if instance.state == "ready":
-                    self._remember(instance)
+                    self.note(instance)
             after = page[-1].instance_id
         return list(self._ids.values())
 
@@ -63,10 +54,8 @@ class InstanceDirectory:
         """
         instance_id = self._ids.get(name)
         if instance_id is None:
-            if len(name) > _LONGEST_NAME:
-                # Not worth remembering: ten thousand of them would fill the memory.
-                raise _not_found()
-            if self._unknown.get(name, 0.0) > self._clock.monotonic():
+            # No instance can have such a name: nothing to ask, and nothing to remember.
+            if not is_name(name) or self._unknown.get(name, 0.0) > self._clock.monotonic():
                 raise _not_found()
             return None
         return Address(
@@ -93,30 +82,36 @@ class InstanceDirectory:
             raise InstanceNotReady(
                 "The instance is still being set up; try again shortly.", state=instance.state
             )
-        self._remember(instance)
+        self.note(instance)
         return Address(
             instance_id=instance.instance_id, line_id=choose_line(self._table, name, request_key=request_key)
         )
 
     def lines_of(self, instance_id: InstanceId) -> tuple[LineId, ...]:
         """The lines of an instance that is known here."""
-        name = next(name for name, known in self._ids.items() if known == instance_id)
-        return tuple(line.line_id for line in self._table.routes[name].lines)
+        return tuple(line.line_id for line in self._table.routes[self._names[instance_id]].lines)
+
+    def name_of(self, instance_id: InstanceId) -> str:
+        """The name of an instance, for logs; its id when it is not known here. Never blocks."""
+        return self._names.get(instance_id, instance_id)
 
     def lines(self) -> set[LineId]:
         """All lines that any instance needs."""
         return {line.line_id for route in self._table.routes.values() for line in route.lines}
 
-    def _remember(self, instance: Instance) -> None:
+    def note(self, instance: Instance) -> None:
+        """Remember an instance that is ready."""
         lines = tuple(
             Line(line_id=each)
             for each in line_names(instance.name, edition(instance.edition), lines=instance.lines)
         )
         with self._lock:
             self._unknown.pop(instance.name, None)
-            self._ids[instance.name] = instance.instance_id
             routes = {**self._table.routes, instance.name: Route(instance=instance.name, lines=lines)}
             self._table = RoutingTable(routes)
+            self._names = {**self._names, instance.instance_id: instance.name}
+            # Last: whoever finds an id finds its lines.
+            self._ids = {**self._ids, instance.name: instance.instance_id}
 
 
 def _not_found() -> InstanceNotFound:

@@ -8,6 +8,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol
+
+from anyio import to_thread
 
 from app.core.clock import Clock
 from app.core.db import Database
@@ -18,24 +23,70 @@ from app.licensing import (
     ItemService,
     OrderService,
     TransferService,
+    find_left_over,
 )
 from editions import WEB_SERVICE_CALLS, CallMeter, Meter, QuotaState, quota_state, require_included
 from tenancy import AccessCache, CredentialKey, InstanceDatabases
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """Where a request goes."""
+
+    instance_id: InstanceId
+    line_id: LineId
+
+
+class TransferMaker(Protocol):
+    """Makes the licence path of an instance."""
+
+    def __call__(
+        self, db: Database, identity: Callable[[], InstanceIdentity], note_job: Callable[[], None]
+    ) -> TransferService:
+        """Make it, given the instance's database, its identity, and whom to tell of every job that is sent."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineParts:
+    """What all lines of a process are made of.
+
+    Attributes:
+        databases: opens instance databases.
+        key: checks API clients' secrets.
+        make_transfers: makes the licence path of an instance.
+        name_of: an instance's name, for logs.
+        wake: told that a call meter has something to write.
+    """
+
+    databases: InstanceDatabases
+    key: CredentialKey
+    clock: Clock
+    make_transfers: TransferMaker
+    name_of: Callable[[InstanceId], str]
+    wake: Callable[[InstanceRuntime], None]
+
+
 class InstanceRuntime:
-    """One instance as one line serves it. Made when it is first asked for; costs little while nobody calls."""
+    """One instance as one line serves it. Made when it is first asked for; costs little while nobody calls.
+
+    Args:
+        name: the instance's, for logs.
+    """
 
     def __init__(
         self,
-        instance_id: InstanceId,
-        db: Database,
+        address: Address,
+        name: str,
         *,
+        db: Database,
         access: AccessCache,
         calls: CallMeter,
-        transfers: Callable[[Callable[[], InstanceIdentity]], TransferService],
+        make_transfers: TransferMaker,
     ) -> None:
-        self.instance_id = instance_id
+        self.instance_id = address.instance_id
+        self.line_id = address.line_id
+        self.name = name
         self.db = db
         self.clock = db.clock
         self.access = access
@@ -43,7 +94,9 @@ class InstanceRuntime:
         self.items = ItemService(db)
         self.orders = OrderService(db)
         self.containers = ContainerService(db)
-        self.transfers = transfers(self.identity)
+        self._jobs_sent = 0
+        self._jobs_settled = 0
+        self.transfers = make_transfers(db, self.identity, self._note_job)
 
     def identity(self) -> InstanceIdentity:
         """The instance's firm code and pool, from its own database, at most a second old."""
@@ -51,6 +104,23 @@ class InstanceRuntime:
         return InstanceIdentity(
             instance_id=profile.instance_id, firm_code=profile.firm_code, pool=profile.pool
         )
+
+    @property
+    def may_have_open_transfers(self) -> bool:
+        """Whether a job was sent since this line last saw that no transfer is in the making. Asks no database."""
+        return self._jobs_sent != self._jobs_settled
+
+    def _note_job(self) -> None:
+        self._jobs_sent += 1
+
+    async def drive_transfers(self) -> None:
+        """Take up transfers that nobody drives any more, and see whether any is left."""
+        sent = self._jobs_sent
+        await self.transfers.drive_due()
+        # Reserved this very moment counts as well.
+        until = self.clock.now() + timedelta(days=1)
+        if not await to_thread.run_sync(find_left_over, self.db, until):
+            self._jobs_settled = sent
 
     def require_web_services(self) -> None:
         """Look at the contracts themselves, which may be newer than what the line holds. Blocks for a read.
@@ -71,28 +141,12 @@ class Line:
 
     Args:
         line_id: its name; leases of web-service calls belong to it.
-        databases: opens instance databases.
-        key: checks API clients' secrets.
-        make_transfers: makes the licence path of an instance, given its database and its identity.
-        wake: told that a call meter has something to write.
+        parts: what every line is made of.
     """
 
-    def __init__(
-        self,
-        line_id: LineId,
-        *,
-        databases: InstanceDatabases,
-        key: CredentialKey,
-        clock: Clock,
-        make_transfers: Callable[[Database, Callable[[], InstanceIdentity]], TransferService],
-        wake: Callable[[InstanceRuntime], None] = lambda _runtime: None,
-    ) -> None:
+    def __init__(self, line_id: LineId, parts: LineParts) -> None:
         self.line_id = line_id
-        self._databases = databases
-        self._key = key
-        self._clock = clock
-        self._make_transfers = make_transfers
-        self._wake = wake
+        self._parts = parts
         self._lock = threading.Lock()
         self._runtimes: dict[InstanceId, InstanceRuntime] = {}
 
@@ -116,14 +170,16 @@ class Line:
         return iter(list(self._runtimes.values()))
 
     def _make(self, instance_id: InstanceId) -> InstanceRuntime:
-        db = self._databases.open(instance_id)
+        parts = self._parts
+        db = parts.databases.open(instance_id)
         runtime: InstanceRuntime
-        calls = CallMeter(db, self.line_id, clock=self._clock, wake=lambda: self._wake(runtime))
+        calls = CallMeter(db, self.line_id, clock=parts.clock, wake=lambda: parts.wake(runtime))
         runtime = InstanceRuntime(
-            instance_id,
-            db,
-            access=AccessCache(db, clock=self._clock, key=self._key),
+            Address(instance_id=instance_id, line_id=self.line_id),
+            parts.name_of(instance_id),
+            db=db,
+            access=AccessCache(db, clock=parts.clock, key=parts.key),
             calls=calls,
-            transfers=lambda identity: self._make_transfers(db, identity),
+            make_transfers=parts.make_transfers,
         )
         return runtime

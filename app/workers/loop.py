@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 
-_log = logging.getLogger(__name__)
+from app.core.logging import clear
+from app.operations.guard import carry_on
 
 
 async def run_loop(
@@ -14,10 +14,9 @@ async def run_loop(
 ) -> None:
     """Call something again and again until told to stop; an error is logged, and the next round comes all the same."""
     while not stop.is_set():
-        try:
+        clear()
+        with carry_on("loop_failed", loop=name):
             await call()
-        except Exception:
-            _log.exception("loop_failed", extra={"loop": name})
         try:
             await asyncio.wait_for(stop.wait(), every_seconds)
         except TimeoutError:

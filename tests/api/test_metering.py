@@ -181,6 +181,37 @@ def test_repeat_does_not_count(material: Material) -> None:
     assert used(instance) == before + 1, "an extension is no repeat"
 
 
+def test_auto_update_counts_each_time_it_is_asked_anew(make_instance: MakeInstance) -> None:
+    instance = limited(make_instance, CALLS, 6)
+    device, ticket = instance.device(), instance.sell()
+    lost = good(
+        instance.call(
+            "POST", "/transfers", {"action": "activate", "ticket": ticket, "context": device.context()}
+        ),
+        201,
+    )
+    before = used(instance)
+    asked = {"action": "auto_update", "context": device.context()}
+    answers = [instance.call("POST", "/transfers", asked) for _ in range(2)]
+    assert [good(each)["update"] for each in answers] == [lost["update"]] * 2
+    assert ["idempotency-replayed" in each.headers for each in answers] == [False, True]
+    assert used(instance) == before + 1
+    device.apply(lost["update"])
+    for number in range(2, 4):
+        asked = {"action": "auto_update", "context": device.context()}
+        answers = [instance.call("POST", "/transfers", asked) for _ in range(2)]
+        assert [each.status_code for each in answers] == [204, 204]
+        assert ["idempotency-replayed" in each.headers for each in answers] == [False, True]
+        assert used(instance) == before + number
+    repeated = instance.call("POST", "/transfers", asked)
+    assert (repeated.status_code, repeated.headers["idempotency-replayed"]) == (204, "true")
+    new = {"action": "auto_update", "context": device.context()}
+    with instance.site.nothing_changes(but=("call_lease", *USED)):
+        refused(instance.call("POST", "/transfers", new), 429, "quota_exceeded")
+    assert used(instance) == before + 3 == 6
+    instance.check_books()
+
+
 def test_second_attempt_while_the_first_is_under_way_is_sent_away_uncounted(
     instance: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,8 +12,9 @@ import pytest
 from app.core.ids import new_id
 from editions import EDITIONS, month_of
 from tests.api.conftest import MakeInstance
+from tests.api.forgery import Forger
 from tests.api.site import EDITIONS as EDITION_NAMES
-from tests.api.site import Device, Instance, good, refused
+from tests.api.site import USED, Device, Instance, good, refused
 
 UPDATE_TYPE = "application/vnd.wops.update+jose"
 
@@ -202,6 +203,31 @@ def test_same_request_gets_the_same_update_and_is_counted_once(instance: Instanc
         gate = instance.gate("POST", "/transfers", body)
         assert good(gate) == first.json()
     assert instance.meter("activations")["used"] == 1
+
+
+def test_strangers_with_the_same_idempotency_key_do_not_meet(instance: Instance) -> None:
+    key = {"Idempotency-Key": "1"}
+    one, other = instance.device(), instance.device()
+    transfers = []
+    for device in (one, other):
+        body = {"action": "activate", "ticket": instance.sell(), "context": device.context()}
+        transfers.append(good(instance.gate("POST", "/transfers", body, headers=key), 201))
+        again = instance.gate("POST", "/transfers", body, headers=key)
+        assert (good(again), again.headers["idempotency-replayed"]) == (transfers[-1], "true")
+        device.apply(transfers[-1]["update"])
+    for device, transfer in zip((one, other), transfers, strict=True):
+        path = f"/transfers/{transfer['transfer_id']}:confirm"
+        good(instance.gate("POST", path, {"receipt": device.receipt()}, headers=key))
+
+
+def test_context_from_the_future_is_refused_before_it_registers_anything(instance: Instance) -> None:
+    forger, ticket = Forger(instance), instance.sell()
+    body = {"action": "activate", "ticket": ticket}
+    with instance.site.nothing_changes(but=("call_lease", "meter_counter", *USED)):
+        ahead = forger.context(age=timedelta(days=-2))
+        for ask in (instance.call, instance.gate):
+            refused(ask("POST", "/transfers", {**body, "context": ahead}), 422, "context_from_future")
+    good(instance.call("POST", "/transfers", {**body, "context": forger.context()}), 201)
 
 
 def test_auto_update_with_nothing_to_do_answers_204(instance: Instance) -> None:

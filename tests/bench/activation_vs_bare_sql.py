@@ -19,7 +19,7 @@ from app.core.command import Command
 from app.core.db import Database
 from app.core.json import JsonObject
 from app.core.schema import instance_metadata
-from app.licensing import TransferService, TransferState
+from app.licensing import Started, TransferService, TransferState
 from fsb_gateway.journal import Journal
 from tests.bench.recorder import BareClients, Recorded, Recorder, recording
 from tests.bench.result import BenchPlace, BenchResult, median, rounded, settle_memory
@@ -174,8 +174,12 @@ class _Measurement:
         async def serve() -> None:
             for customer in work:
                 with recording() as recorded:
-                    transfer, fresh = await self._service.start_transfer(customer.request, Command())
-                if transfer is None or transfer.state is not TransferState.ISSUED or not fresh:
+                    transfer, started = await self._service.start_transfer(customer.request, Command())
+                if (
+                    transfer is None
+                    or transfer.state is not TransferState.ISSUED
+                    or started is not Started.NEW
+                ):
                     raise RuntimeError(f"not activated: {transfer}")
                 recordings.append(recorded)
 

@@ -13,13 +13,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Final
 
 from app.core.json import JsonValue
 from app.licensing.errors import (
     ContainerBlocked,
     ContainerUnexpectedState,
+    ContextFromFuture,
     ContextOutdated,
     ContextReplayed,
     FucTooNew,
@@ -27,6 +29,9 @@ from app.licensing.errors import (
     KeyMismatch,
     LicensingError,
 )
+
+MOST_AHEAD: Final = timedelta(days=1)
+"""How far a container's clock may be ahead of ours: a wrong time zone passes, a wrong year does not. Our decision."""
 
 
 class ContainerState(StrEnum):
@@ -119,6 +124,20 @@ _TEXT_OF_REASON: Mapping[UnexpectedReason, str] = {
     UnexpectedReason.FUC_TOO_NEW: "it reports an update counter that was never issued here",
     UnexpectedReason.KEY_MISMATCH: "its context is signed by another key than the registered one",
 }
+
+
+def check_made_at(serial: str, made_at: datetime, *, now: datetime) -> None:
+    """Refuse a context or receipt of the future: once noted, every later one would be older, for ever.
+
+    Raises:
+        ContextFromFuture: made more than a day after now.
+    """
+    if made_at > now + MOST_AHEAD:
+        raise ContextFromFuture(
+            f"This file of container {serial} is dated {made_at:%Y-%m-%d %H:%M} UTC, in the future. Set the computer's"
+            " clock and make a new one.",
+            serial=serial,
+        )
 
 
 def judge(container: Container, report: Report) -> Judgement:

@@ -29,7 +29,11 @@ _PROVE = (
 )
 _ISSUE = (
     update(_t)
-    .where(_t.c.serial == bindparam("b_serial"), _t.c.fuc_issued == bindparam("b_before"))
+    .where(
+        _t.c.serial == bindparam("b_serial"),
+        _t.c.fuc_issued == bindparam("b_before"),
+        _t.c.state == str(ContainerState.OK),
+    )
     .values(fuc_issued=bindparam("b_fuc"), changed_at_us=bindparam("b_now"))
 )
 _GIVE_CONTEXT_BACK = (
@@ -109,7 +113,7 @@ def give_context_back(tx: Tx, serial: str) -> None:
 
 
 def issue(tx: Tx, serial: str, *, fuc: int) -> bool:
-    """Compare-and-set: raise the issued counter to `fuc`, from the one just before it."""
+    """Compare-and-set: raise the issued counter of a container in order to `fuc`, from the one just before it."""
     raised: Parameters = {"b_serial": serial, "b_before": fuc - 1, "b_fuc": fuc, "b_now": to_us(tx.now)}
     return tx.write(_ISSUE, raised) == 1
 

@@ -46,10 +46,6 @@ ISSUED_STATE = {
     LicenseAction.ACTIVATE: LicenseState.COLLECTED,
     LicenseAction.DEACTIVATE: LicenseState.RETURNED,
 }
-CONFIRMED_STATE = {
-    LicenseState.COLLECTED: LicenseState.CONFIRMED_COLLECTED,
-    LicenseState.RETURNED: LicenseState.CONFIRMED_RETURNED,
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from app.licensing.container.container_rule import (
     Report,
     Unexpected,
     UnexpectedReason,
+    check_made_at,
     judge,
     unexpected_state,
 )
@@ -73,6 +74,7 @@ def confirm_by_receipt(
     Raises:
         TransferNotFound, TransferNotIssued, TransferRolledBack: there is nothing to confirm.
         ContextWrongContainer, ContextWrongFirmCode: the receipt belongs elsewhere.
+        ContextFromFuture: made by a clock that is far ahead.
         ReceiptTooOld: made before the update was applied.
         ContainerUnexpectedState: the receipt contradicts the books.
     """
@@ -81,6 +83,7 @@ def confirm_by_receipt(
             f"The receipt was made for firm code {receipt.firm_code}; this instance programs {firm_code}.",
             firm_code=firm_code,
         )
+    check_made_at(receipt.serial, receipt.made_at, now=db.clock.now())
 
     def body(tx: Tx) -> JsonObject:
         containers.touch_container(tx, receipt.serial)

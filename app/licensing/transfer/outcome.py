@@ -11,7 +11,8 @@ from dataclasses import replace
 from app.core.db import Database, Tx
 from app.core.json import JsonObject
 from app.licensing.container import repository as containers
-from app.licensing.errors import TransferRolledBack
+from app.licensing.container.container_rule import ContainerState
+from app.licensing.errors import ContainerBlocked, ContainerUnexpectedState, TransferRolledBack
 from app.licensing.license import repository as licenses
 from app.licensing.license.license import ISSUED_STATE, LicenseAction
 from app.licensing.transfer import repository
@@ -26,8 +27,10 @@ _ISSUED_EVENT = {LicenseAction.ACTIVATE: "license.collected", LicenseAction.DEAC
 def issue(db: Database, transfer: Transfer, result: ProgrammingResult) -> Transfer:
     """Store the update, count its effects and let it be handed out. Doing it again changes nothing.
 
+    A container that was stopped in the meantime gets nothing: the update is thrown away, the transfer rolled back.
+
     Returns:
-        The transfer as it is stored now; whoever issued it, with the update that was stored first.
+        The transfer as it is stored now; whoever ended it, with the update that was stored first.
 
     Raises:
         TransferRolledBack: somebody gave the transfer up in the meantime; the update is thrown away.
@@ -43,9 +46,7 @@ def issue(db: Database, transfer: Transfer, result: ProgrammingResult) -> Transf
                 "This transfer was rolled back before it was programmed.", transfer_id=transfer.transfer_id
             )
         if not raised:
-            raise RuntimeError(
-                f"container {transfer.container} is not at counter {transfer.fuc - 1}: the books are damaged"
-            )
+            raise _why_not(tx, transfer)
         moves = [(license_id, ISSUED_STATE[action]) for license_id, action in transfer.licenses]
         licenses.issue_licenses(
             tx, transfer.transfer_id, moves, container=transfer.container, fuc=transfer.fuc
@@ -55,9 +56,26 @@ def issue(db: Database, transfer: Transfer, result: ProgrammingResult) -> Transf
         issued = replace(transfer, state=TransferState.ISSUED, update=result.update, issued_at=tx.now)
         return {"issued": True}
 
-    if db.run_tx(f"issue:{transfer.transfer_id}", body).replayed:
+    try:
+        replayed = db.run_tx(f"issue:{transfer.transfer_id}", body).replayed
+    except (ContainerBlocked, ContainerUnexpectedState) as stopped:
+        roll_back(db, transfer, stopped.code)
+        replayed = True
+    if replayed:
         return db.read(lambda reader: repository.get_transfer(reader, transfer.transfer_id))
     return issued
+
+
+def _why_not(tx: Tx, transfer: Transfer) -> Exception:
+    """Why the container's counter cannot be raised."""
+    serial = transfer.container
+    containers.touch_container(tx, serial)
+    state = containers.get_container(tx, serial).state
+    if state is ContainerState.BLOCKED:
+        return ContainerBlocked(f"Container {serial} is blocked by the vendor.", serial=serial)
+    if state is ContainerState.UNEXPECTED_STATE:
+        return ContainerUnexpectedState(f"Container {serial} contradicts the books.", serial=serial)
+    return RuntimeError(f"container {serial} is not at counter {transfer.fuc - 1}: the books are damaged")
 
 
 def _emit_issued(tx: Tx, transfer: Transfer, result: ProgrammingResult) -> None:

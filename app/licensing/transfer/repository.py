@@ -39,7 +39,7 @@ _UNFINISHED = (
 )
 _JOB = select(_t.c.job).where(_t.c.transfer_id == bindparam("b_id"))
 _DUE = (
-    select(_t.c.transfer_id)
+    select(_t.c.transfer_id, _t.c.deadline_at_us)
     .where(_t.c.state == str(TransferState.RESERVED), _t.c.retry_at_us <= bindparam("b_now"))
     .order_by(_t.c.retry_at_us)
     .limit(bindparam("b_limit"))
@@ -114,6 +114,14 @@ class UnfinishedTransfer:
     state: TransferState
     fuc: int
     operations: Sequence[JsonObject]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DueTransfer:
+    """A reserved transfer that nobody drives any more."""
+
+    transfer_id: TransferId
+    deadline_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,10 +241,10 @@ def let_go(tx: Tx, transfer_id: TransferId, *, until: datetime) -> None:
     tx.write(_LET_GO, {"b_id": transfer_id, "b_next": to_us(until)})
 
 
-def list_due(reader: Reader, *, limit: int) -> list[TransferId]:
+def list_due(reader: Reader, *, limit: int) -> list[DueTransfer]:
     """Reserved transfers that nobody drives any more."""
     return [
-        TransferId(row.transfer_id)
+        DueTransfer(transfer_id=TransferId(row.transfer_id), deadline_at=from_us(row.deadline_at_us))
         for row in reader.all(_DUE, {"b_now": to_us(reader.now), "b_limit": limit})
     ]
 

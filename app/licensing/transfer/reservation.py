@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from app.core.clock import to_us
 from app.core.command import Command
@@ -21,6 +21,7 @@ from app.licensing.container.container_rule import (
     Report,
     Unexpected,
     UnexpectedReason,
+    check_made_at,
     judge,
     unexpected_state,
 )
@@ -41,6 +42,7 @@ from app.licensing.transfer.confirmation import confirm_proven
 from app.licensing.transfer.repository import NewTransfer, OpenedTransfer, UnfinishedTransfer
 from app.licensing.transfer.transfer_plan import (
     PlannedAction,
+    Started,
     Target,
     TransferAction,
     TransferState,
@@ -106,10 +108,12 @@ class Reservation:
 
     Attributes:
         transfer_id: None when there was nothing to update.
+        started: whether it is new, was found, or had been asked for before.
         opened: the transfer as it was written, if it is new; a found one has to be read.
     """
 
     transfer_id: TransferId | None
+    started: Started
     opened: OpenedTransfer | None
 
 
@@ -131,13 +135,14 @@ def natural_key(request: TransferRequest) -> str:
     ).hexdigest()
 
 
-def check_request(request: TransferRequest, identity: InstanceIdentity) -> None:
+def check_request(request: TransferRequest, identity: InstanceIdentity, *, now: datetime) -> None:
     """Refuse a request that makes no sense by itself, or a context that was not made for it.
 
     Raises:
         InputInvalid: it names more licences than one transfer can move.
         ContextWrongContainer: the caller names another container.
         ContextWrongFirmCode: made for another vendor's instance.
+        ContextFromFuture: made by a clock that is far ahead.
     """
     context = request.context
     check_number(len(request.wish.activate or ()) + len(request.wish.deactivate))
@@ -151,6 +156,7 @@ def check_request(request: TransferRequest, identity: InstanceIdentity) -> None:
             f"The context was made for firm code {context.firm_code}; this instance programs {identity.firm_code}.",
             firm_code=identity.firm_code,
         )
+    check_made_at(context.serial, context.made_at, now=now)
 
 
 def reserve(
@@ -167,7 +173,7 @@ def reserve(
         LicensingError: why not; nothing was changed, except that a contradicting container is stopped.
         QuotaExceeded: the month's activations are used up.
     """
-    check_request(request, identity)
+    check_request(request, identity, now=db.clock.now())
     opened: OpenedTransfer | None = None
 
     def body(tx: Tx) -> JsonObject:
@@ -184,6 +190,7 @@ def reserve(
     found = value["transfer_id"]
     return Reservation(
         transfer_id=None if found is None else TransferId(str(found)),
+        started=Started.REPEATED if answer.replayed else Started(str(value["started"])),
         opened=None if answer.replayed else opened,
     )
 
@@ -225,26 +232,40 @@ class _Reserving:
             # Nothing happened under this operation id. It stays free: if that transfer is rolled back, the same
             # request under the same id opens a new one.
             self._tx.forget(self._tx.op_id)
-            return {"transfer_id": repeated, "fresh": False}
+            return {"transfer_id": repeated, "started": str(Started.REPEATED)}
         missing = [each for each in unfinished if each.fuc > self._context.fuc]
         self._refuse(unfinished, verdict)
         confirm_proven(self._tx, container, self._context)
         if self._request.action is TransferAction.AUTO_UPDATE:
-            return self._bring_up_to_date(container, missing)
+            return self._bring_up_to_date(container, missing, again=isinstance(verdict, Refused))
         if isinstance(verdict, Fits) and verdict.newly_proven:
             candidates = self._load_licenses()
         return self._open_transfer(container, self._plan(container, candidates), missing)
 
-    def _bring_up_to_date(self, container: Container, missing: Sequence[UnfinishedTransfer]) -> JsonObject:
-        """The newest update that the container lacks; made anew if the stored one does not fit it any more."""
+    def _bring_up_to_date(
+        self, container: Container, missing: Sequence[UnfinishedTransfer], *, again: bool
+    ) -> JsonObject:
+        """The newest update that the container lacks; made anew if the stored one does not fit it any more.
+
+        Args:
+            container: as it was before this context.
+            missing: issued, and above the context's counter.
+            again: the context was used before, so this repeats a request.
+        """
         if not missing:
-            return {"transfer_id": None, "fresh": False}
+            return self._found(None, Started.REPEATED if again else Started.NOTHING)
         job = repository.get_job(self._tx, missing[-1].transfer_id)
         starts_too_late = int(str(job["base_fuc"])) > self._context.fuc
         if starts_too_late or job["container_key"] != dict(self._context.encryption_key):
             # Staff has accepted an older state of the container, or a new key: nothing is moved, so nothing counts.
             return self._open_transfer(container, (), missing)
-        return {"transfer_id": missing[-1].transfer_id, "fresh": False}
+        return self._found(missing[-1].transfer_id, Started.REPEATED if again else Started.FETCHED)
+
+    def _found(self, transfer_id: TransferId | None, started: Started) -> JsonObject:
+        """Answer without a new transfer; costs a call like one, unless it repeats a request."""
+        if started is not Started.REPEATED:
+            self._charge(self._tx)
+        return {"transfer_id": transfer_id, "started": str(started)}
 
     def _take_container(self) -> bool:
         """Touch the container's row: it guards everything that follows. True when it is new here."""
@@ -349,7 +370,7 @@ class _Reserving:
         new = self._new_transfer(transfer_id, container, planned, missing=missing, month=str(month))
         self.opened = repository.add_transfer(tx, new, moves)
         self._charge(tx)
-        return {"transfer_id": transfer_id, "fresh": True}
+        return {"transfer_id": transfer_id, "started": str(Started.NEW)}
 
     def _new_transfer(
         self,
@@ -387,7 +408,7 @@ class _Reserving:
                 "deadline_at_us": to_us(now + self._deadlines.program),
             },
             month=month,
-            retry_at=now + self._deadlines.lease,
+            retry_at=now + min(self._deadlines.lease, self._deadlines.program),
             deadline_at=now + self._deadlines.program,
         )
 

@@ -24,12 +24,12 @@ from app.core.command import Command
 from app.core.db import Database, Tx
 from app.core.ids import TransferId
 from app.core.json import JsonObject, JsonValue
-from app.licensing.errors import TransferRolledBack
+from app.licensing.errors import ContainerBlocked, ContainerUnexpectedState, TransferRolledBack
 from app.licensing.transfer import outcome, repository
 from app.licensing.transfer.confirmation import confirm_by_receipt
-from app.licensing.transfer.repository import OpenedTransfer
+from app.licensing.transfer.repository import DueTransfer, OpenedTransfer
 from app.licensing.transfer.reservation import Deadlines, InstanceIdentity, TransferRequest, reserve
-from app.licensing.transfer.transfer_plan import Transfer, TransferState
+from app.licensing.transfer.transfer_plan import Started, Transfer, TransferState
 from fsb_gateway import (
     BoxQueueFull,
     Context,
@@ -48,7 +48,8 @@ DUE_AT_ONCE: Final = 50
 """Left-over transfers taken up in one sweep; the next sweep takes the rest."""
 
 ASK_AGAIN_AFTER: Final = timedelta(seconds=1)
-"""Pause before a slow or unreachable box is asked again for a transfer. Our own decision."""
+"""First pause before a slow or unreachable box is asked again for a transfer; it doubles up to the lease. Our own
+decision."""
 
 _log = logging.getLogger(__name__)
 
@@ -89,31 +90,31 @@ class TransferService:
 
     async def start_transfer(
         self, request: TransferRequest, command: Command, *, wait: timedelta | None = None
-    ) -> tuple[Transfer | None, bool]:
+    ) -> tuple[Transfer | None, Started]:
         """Carry a request out as far as it goes within the wait.
 
         Returns:
             The transfer (still `reserved` when the box is slow; None when there was nothing to update), and
-            whether it is new.
+            how it came about.
 
         Raises:
             LicensingError, QuotaExceeded: refused; nothing changed.
             TransferRolledBack, BoxQueueFull: no box could do it; nothing was counted.
         """
 
-        def open_transfer() -> tuple[OpenedTransfer | None, bool]:
+        def open_transfer() -> tuple[OpenedTransfer | None, Started]:
             found = reserve(self._db, request, self._identity(), deadlines=self._deadlines, command=command)
             if found.opened is not None or found.transfer_id is None:
-                return found.opened, True
-            return self._open(found.transfer_id), False
+                return found.opened, found.started
+            return self._open(found.transfer_id), found.started
 
-        opened, fresh = await to_thread.run_sync(open_transfer)
+        opened, started = await to_thread.run_sync(open_transfer)
         if opened is None:
-            return None, False
+            return None, started
         transfer = await self._drive(opened, self._wait if wait is None else wait)
         if transfer.state is TransferState.ROLLED_BACK:
             raise _rolled_back(transfer)
-        return transfer, fresh
+        return transfer, started
 
     def _open(self, transfer_id: TransferId) -> OpenedTransfer:
         return self._db.read(lambda reader: repository.open_transfer(reader, transfer_id))
@@ -154,11 +155,18 @@ class TransferService:
         return await to_thread.run_sync(outcome.issue, self._db, transfer, result)
 
     async def _let_go(self, transfer: Transfer) -> Transfer:
-        """Leave a transfer to the next sweep, which asks for its result soon instead of when the lease ends."""
-        until = self._db.clock.now() + ASK_AGAIN_AFTER
+        """Leave a transfer to the next sweep, which asks for its result soon instead of when the lease ends.
+
+        From when its caller has stopped waiting, each pause is as long as all before it.
+        """
+        now = self._db.clock.now()
+        waited = now - transfer.created_at - self._wait
+        pause = min(max(waited, ASK_AGAIN_AFTER), self._deadlines.lease)
+        until = min(now + pause, transfer.deadline_at)
 
         def let_go(tx: Tx) -> JsonObject:
             repository.let_go(tx, transfer.transfer_id, until=until)
+            tx.forget(tx.op_id)
             return {}
 
         await to_thread.run_sync(self._db.run_tx, Command().op_id, let_go)
@@ -223,18 +231,21 @@ class TransferService:
     def _claim_due(self) -> list[TransferId]:
         due = self._db.read(lambda reader: repository.list_due(reader, limit=DUE_AT_ONCE))
         return [
-            transfer_id
-            for transfer_id in due
-            if transfer_id not in self._driving and self._claim(transfer_id)
+            each.transfer_id for each in due if each.transfer_id not in self._driving and self._claim(each)
         ]
 
-    def _claim(self, transfer_id: TransferId) -> bool:
-        command = Command()
-        until = self._db.clock.now() + self._deadlines.lease
-        answer = self._db.run_tx(
-            command.op_id, lambda tx: {"claimed": repository.put_off(tx, transfer_id, until=until)}
-        )
-        return bool(answer.value["claimed"])
+    def _claim(self, due: DueTransfer) -> bool:
+        """Take a due transfer's driving over for a lease, but not past its deadline: then it is due again at once."""
+        now = self._db.clock.now()
+        until = now + self._deadlines.lease
+        if due.deadline_at > now:
+            until = min(until, due.deadline_at)
+
+        def claim(tx: Tx) -> JsonObject:
+            tx.forget(tx.op_id)
+            return {"claimed": repository.put_off(tx, due.transfer_id, until=until)}
+
+        return bool(self._db.run_tx(Command().op_id, claim).value["claimed"])
 
 
 def find_left_over(db: Database, before: datetime) -> list[TransferId]:
@@ -243,8 +254,10 @@ def find_left_over(db: Database, before: datetime) -> list[TransferId]:
 
 
 def _rolled_back(transfer: Transfer) -> TransferRolledBack:
+    stopped = transfer.reason in (ContainerBlocked.code, ContainerUnexpectedState.code)
+    why = "Its container was stopped meanwhile." if stopped else "No box could program this transfer."
     return TransferRolledBack(
-        "No box could program this transfer. Nothing was counted and the licences are free again; try again later.",
+        f"{why} Nothing was counted and the licences are free again; try again later.",
         transfer_id=transfer.transfer_id,
         reason=transfer.reason,
     )

@@ -54,6 +54,22 @@ class TransferState(StrEnum):
     ROLLED_BACK = "rolled_back"
 
 
+class Started(StrEnum):
+    """What came of asking for a transfer.
+
+    Attributes:
+        NEW: a transfer was opened.
+        REPEATED: the same request had been carried out before; nothing happened.
+        FETCHED: `auto_update` found an update that the container lacks.
+        NOTHING: `auto_update` found that the container lacks nothing.
+    """
+
+    NEW = "new"
+    REPEATED = "repeated"
+    FETCHED = "fetched"
+    NOTHING = "nothing"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
     """What a caller wants moved.

@@ -20,5 +20,7 @@ def upgrade() -> None:
         sa.Column("web_services", sa.Integer(), nullable=False),
         sa.Column("config_version", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("instance_id"),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_nopad_bin",
         if_not_exists=True,
     )

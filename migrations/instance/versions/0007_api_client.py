@@ -20,5 +20,7 @@ def upgrade() -> None:
         sa.Column("last_used_us", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("client_id"),
         sa.UniqueConstraint("username", name="uq_api_client_username"),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_nopad_bin",
         if_not_exists=True,
     )

@@ -20,5 +20,7 @@ def upgrade() -> None:
         sa.Column("limits", sa.Text(), nullable=True),
         sa.Column("recorded_at_us", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("contract_id"),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_nopad_bin",
         if_not_exists=True,
     )

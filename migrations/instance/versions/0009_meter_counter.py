@@ -18,5 +18,7 @@ def upgrade() -> None:
         sa.Column("noticed_limit", sa.BigInteger(), nullable=False),
         sa.Column("noticed_threshold", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("meter", "month"),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_nopad_bin",
         if_not_exists=True,
     )

@@ -21,5 +21,7 @@ def upgrade() -> None:
         sa.Column("principal", sa.String(191), nullable=False),
         sa.Column("at_us", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("effect_id", "step"),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_nopad_bin",
         if_not_exists=True,
     )

@@ -21,5 +21,7 @@ def upgrade() -> None:
         sa.Column("changed_at_us", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("sku"),
         sa.UniqueConstraint("item_id", name="uq_item_item_id"),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_nopad_bin",
         if_not_exists=True,
     )

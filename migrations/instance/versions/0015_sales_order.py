@@ -21,5 +21,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("order_number"),
         sa.UniqueConstraint("order_id", name="uq_sales_order_order_id"),
         sa.UniqueConstraint("ticket", name="uq_sales_order_ticket"),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_nopad_bin",
         if_not_exists=True,
     )

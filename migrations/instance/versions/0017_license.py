@@ -27,5 +27,7 @@ def upgrade() -> None:
         sa.Column("created_at_us", sa.BigInteger(), nullable=False),
         sa.Column("changed_at_us", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("license_id"),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_nopad_bin",
         if_not_exists=True,
     )

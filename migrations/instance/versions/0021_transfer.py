@@ -33,5 +33,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("transfer_id"),
         sa.UniqueConstraint("natural_key", name="uq_transfer_natural_key"),
         sa.UniqueConstraint("open_container", name="uq_transfer_open_container"),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_nopad_bin",
         if_not_exists=True,
     )

@@ -14,5 +14,7 @@ def upgrade() -> None:
         sa.Column("instance_id", sa.String(64), nullable=False),
         sa.Column("created_at_us", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("firm_code"),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_nopad_bin",
         if_not_exists=True,
     )

@@ -28,5 +28,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("instance_id"),
         sa.UniqueConstraint("firm_code", name="uq_instance_firm_code"),
         sa.UniqueConstraint("name", name="uq_instance_name"),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_nopad_bin",
         if_not_exists=True,
     )

@@ -22,5 +22,7 @@ def upgrade() -> None:
         sa.Column("created_at_us", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("contract_id"),
         sa.UniqueConstraint("instance_id", "kind", "effective_from_us", name="uq_contract_start"),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_nopad_bin",
         if_not_exists=True,
     )

@@ -16,5 +16,7 @@ def upgrade() -> None:
         sa.Column("operation_time_ms", sa.Integer(), nullable=False),
         sa.Column("created_at_us", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("name"),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_nopad_bin",
         if_not_exists=True,
     )

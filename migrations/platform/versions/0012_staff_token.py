@@ -19,5 +19,7 @@ def upgrade() -> None:
         sa.Column("revoked_at_us", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("token_id"),
         sa.UniqueConstraint("token_hash", name="uq_staff_token_token_hash"),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_nopad_bin",
         if_not_exists=True,
     )

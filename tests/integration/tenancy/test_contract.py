@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import sqlite3
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from app.core.command import Command
+from app.core.db import Database
 from app.core.errors import DatabaseUnavailable, DomainError
 from app.core.ids import InstanceId
 from editions import quota_state
@@ -64,6 +66,29 @@ def test_contract_that_cannot_be_pushed_is_pushed_later(
     assert world.contracts.push_due() == 1
     assert limit(world, instance) == 50_000
     assert world.contracts.push_due() == 0
+
+
+def test_instances_that_always_fail_do_not_keep_others_from_being_pushed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    damaged, sound = (world.ready_instance(name, "datacenter") for name in ("first", "second"))
+    world.clock.advance(timedelta(days=1))
+    original = world.databases.open
+
+    def spoilt(instance_id: InstanceId) -> Database:
+        if instance_id == damaged.instance_id:
+            raise sqlite3.DatabaseError("file is not a database")
+        return original(instance_id)
+
+    monkeypatch.setattr(world.databases, "open", spoilt)
+    monkeypatch.setattr("tenancy.contract._MOST_PUSHED", 1)
+    world.contracts.add_contract(damaged.instance_id, TWO_LINES)
+    assert world.contracts.push_due() == 0
+    with monkeypatch.context() as patched:
+        patched.setattr(world.contracts, "_push_or_leave", lambda _instance_id: False)
+        world.contracts.add_contract(sound.instance_id, TWO_LINES)
+    assert world.contracts.push_due() == 1
+    assert limit(world, sound) == 50_000
 
 
 def test_future_contract_is_known_at_once_and_described_when_it_begins(world: World) -> None:

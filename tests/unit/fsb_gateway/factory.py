@@ -134,6 +134,10 @@ class GateDriver:
         if open_gate:
             self.gate.set()
 
+    @property
+    def unreadable(self) -> frozenset[int]:
+        return frozenset()
+
     def reload(self) -> None:
         """Keys are given once."""
 

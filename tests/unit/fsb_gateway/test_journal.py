@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fsb_gateway.error import BoxJournalDamaged, BoxJournalUnwritable, JobIdReused
-from fsb_gateway.journal import KEEP, Journal
+from fsb_gateway.journal import Journal
 from tests.fake.clock import FakeClock
 
 
@@ -89,11 +89,11 @@ def test_any_damaged_byte_before_the_last_record_stops_the_box(path: Path, clock
         assert path.stat().st_size == sizes[2], "evidence is left as it was"
 
 
-def test_older_generation_is_kept_until_it_is_a_day_old(path: Path, clock: FakeClock) -> None:
+def test_older_generation_is_kept_until_it_is_an_hour_old(path: Path, clock: FakeClock) -> None:
     journal = Journal(path, clock=clock, generation_bytes=1)
     journal.append("job-0", "d", result(0))
     journal.append("job-1", "d", result(1))
-    clock.advance(KEEP - timedelta(microseconds=1))
+    clock.advance(timedelta(hours=1) - timedelta(microseconds=1))
     journal.append("job-2", "d", result(2))
     assert [journal.find(f"job-{number}") for number in range(3)] == [*map(result, range(3))]
     clock.advance(timedelta(microseconds=1))

@@ -52,15 +52,15 @@ def test_pool_is_added_and_kept(keystore: Keystore) -> None:
     keystore.ensure_firm_key("ins_1", 10, pool="shared", algorithm="ES256")
     key = keystore.ensure_firm_key("ins_1", 10, pool="own", algorithm="ES256")
     assert key.pools == ("shared", "own")
-    assert [found.firm_code for found in keystore.firm_keys("own")] == [10]
-    assert keystore.firm_keys("elsewhere") == []
+    assert [found.firm_code for found in keystore.firm_keys("own").keys] == [10]
+    assert keystore.firm_keys("elsewhere").keys == ()
 
 
 def test_firm_code_of_another_instance_is_refused(keystore: Keystore) -> None:
     keystore.ensure_firm_key("ins_1", 10, pool="shared", algorithm="ES256")
     with pytest.raises(FirmCodeNotOwned):
         keystore.ensure_firm_key("ins_2", 10, pool="shared", algorithm="ES256")
-    assert [key.instance_id for key in keystore.firm_keys("shared")] == ["ins_1"]
+    assert [key.instance_id for key in keystore.firm_keys("shared").keys] == ["ins_1"]
 
 
 def test_other_algorithm_for_the_same_firm_code_is_refused(keystore: Keystore) -> None:
@@ -123,15 +123,25 @@ def test_key_file_under_another_name_is_refused(keystore: Keystore, folder: Path
         keystore.ensure_firm_key("ins_1", firm_code, pool="shared", algorithm="ES256")
     first, second = folder / "firm-key" / "10.json", folder / "firm-key" / "11.json"
     second.write_bytes(first.read_bytes().replace(b'"firm_code":10', b'"firm_code":11'))
-    with pytest.raises(KeyDamaged):
-        keystore.firm_keys("shared")
+    found = keystore.firm_keys("shared")
+    assert [key.firm_code for key in found.keys] == [10]
+    assert found.unreadable == {11}
 
 
-def test_unreadable_key_file_is_named(keystore: Keystore, folder: Path) -> None:
-    keystore.ensure_firm_key("ins_1", 10, pool="shared", algorithm="ES256")
+def test_unreadable_key_file_costs_its_own_slot_only_and_is_named(
+    keystore: Keystore, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for firm_code in (10, 11, 12):
+        keystore.ensure_firm_key("ins_1", firm_code, pool="shared", algorithm="ES256")
     (folder / "firm-key" / "10.json").write_text("{")
+    (folder / "firm-key" / "11.json").unlink()
+    (folder / "firm-key" / "11.json").mkdir()
+    found = keystore.firm_keys("shared")
+    assert [key.firm_code for key in found.keys] == [12]
+    assert found.unreadable == {10, 11}
+    assert "10.json" in caplog.text
     with pytest.raises(KeyDamaged) as caught:
-        keystore.firm_keys("shared")
+        keystore.ensure_firm_key("ins_1", 10, pool="shared", algorithm="ES256")
     assert caught.value.detail == {"key": "10.json"}
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tenancy.credential import CLIENT_SECRET_PREFIX, CredentialKey, credential_key, make_secret
-from tenancy.errors import CredentialKeyDamaged, CredentialKeyExposed
+from tenancy.errors import CredentialKeyDamaged, CredentialKeyExposed, CredentialKeyMissing
 
 KEY = CredentialKey(bytes(range(32)))
 
@@ -62,6 +62,15 @@ def test_sixteen_first_starts_at_once_end_up_with_one_key(tmp_path: Path) -> Non
     with ThreadPoolExecutor(16) as pool:
         keys = list(pool.map(credential_key, [path] * 16))
     assert len({key.hash_secret("s", owner="o") for key in keys}) == 1
+
+
+def test_lost_key_is_not_replaced_where_secrets_may_exist(tmp_path: Path) -> None:
+    path = tmp_path / "credential.key"
+    with pytest.raises(CredentialKeyMissing) as refused:
+        credential_key(path, may_create=False)
+    assert (refused.value.code, list(tmp_path.iterdir())) == ("credential_key_missing", [])
+    stored = credential_key(path).hash_secret("s", owner="o")
+    assert credential_key(path, may_create=False).matches("s", stored, owner="o")
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o660, 0o601])

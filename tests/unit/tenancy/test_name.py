@@ -7,12 +7,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tenancy.errors import NameUnfit
-from tenancy.name import NAME_PATTERN, RESERVED_NAMES, check_name, make_username
+from tenancy.name import NAME_PATTERN, RESERVED_NAMES, check_name, is_name, make_username
 
 
 @pytest.mark.parametrize("name", ["abc", "a1b", "acme-software", "0-0", "a" * 40, "a--b"])
 def test_fit_name_is_returned(name: str) -> None:
     assert check_name(name) == name
+    assert is_name(name)
+
+
+@given(st.one_of(st.text(max_size=45), st.sampled_from(sorted(RESERVED_NAMES)), st.from_regex(NAME_PATTERN)))
+def test_is_name_agrees_with_check_name(name: str) -> None:
+    try:
+        check_name(name)
+    except NameUnfit:
+        assert not is_name(name)
+    else:
+        assert is_name(name)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import socket
+import stat
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -142,6 +143,62 @@ def test_platform_survives_kill_9_and_ends_orderly_on_sigterm(tmp_path: Path) ->
     migrated = wops("migrate", "--data-dir", str(first.data_dir))
     assert migrated.returncode == 0
     assert "5 databases, 0 changed" in migrated.stdout
+
+
+def test_data_directory_that_stood_open_is_closed_and_so_is_all_that_is_made_in_it(tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    data_dir.mkdir()
+    data_dir.chmod(0o755)
+    running = start(data_dir)
+    try:
+        assert stat.S_IMODE(data_dir.stat().st_mode) == 0o700
+        made = {path.relative_to(data_dir): stat.S_IMODE(path.stat().st_mode) for path in data_dir.rglob("*")}
+        assert Path("platform.db") in made
+        assert {path: oct(mode) for path, mode in made.items() if mode & 0o077} == {}
+    finally:
+        running.terminate()
+    data_dir.chmod(0o755)
+    assert wops("migrate", "--data-dir", str(data_dir)).returncode == 0
+    assert stat.S_IMODE(data_dir.stat().st_mode) == 0o700
+
+
+def test_lost_credential_key_is_not_replaced(tmp_path: Path) -> None:
+    running = start(tmp_path / "data")
+    running.terminate()
+    key = running.data_dir / "credential.key"
+    content = key.read_bytes()
+    key.unlink()
+    done = wops("up", "--port", "0", "--data-dir", str(running.data_dir))
+    assert (done.returncode, key.exists()) == (1, False)
+    assert "credential_key_missing" in done.stderr
+    key.write_bytes(content)
+    key.chmod(0o600)
+    again = start(running.data_dir)
+    assert again.printed["staff_token"] is None
+    again.terminate()
+
+
+def test_migration_of_a_directory_that_is_being_served_is_refused(platform: PlatformProcess) -> None:
+    done = wops("migrate", "--data-dir", str(platform.data_dir))
+    assert done.returncode == 1
+    assert "data_directory_in_use" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["up", "migrate"])
+def test_data_directory_that_is_a_file_is_said_plainly(tmp_path: Path, command: str) -> None:
+    file = tmp_path / "data"
+    file.write_text("")
+    done = wops(command, "--data-dir", str(file))
+    assert done.returncode == 1
+    assert str(file) in done.stderr
+    assert "Cannot listen" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_migration_of_nothing_makes_nothing(tmp_path: Path) -> None:
+    done = wops("migrate", "--data-dir", str(tmp_path / "data"))
+    assert (done.returncode, list(tmp_path.iterdir())) == (1, [])
+    assert "There is no platform database" in done.stderr
 
 
 def test_address_in_use_is_said_plainly(tmp_path: Path) -> None:

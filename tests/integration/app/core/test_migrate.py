@@ -6,13 +6,14 @@ import ast
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import BigInteger, Engine, Integer, MetaData, String, Text, create_engine, inspect
+from sqlalchemy import BigInteger, Engine, Integer, MetaData, String, Text, create_engine, inspect, select
 from sqlalchemy.dialects.mysql import MEDIUMTEXT
 from sqlalchemy.pool import NullPool
 
@@ -28,6 +29,9 @@ TREES: tuple[Tree, ...] = ("instance", "platform")
 METADATA: dict[Tree, MetaData] = {"instance": instance_metadata, "platform": platform_metadata}
 TABLE_MODULES = (app.licensing.tables, editions.tables, tenancy.tables)
 """Importing them is what fills the metadata."""
+
+COLLATION = "utf8mb4_nopad_bin"
+"""As SQLite compares: byte by byte, trailing spaces too."""
 
 tree_of = pytest.mark.parametrize("tree", TREES)
 
@@ -155,6 +159,38 @@ def test_every_table_has_a_primary_key_in_the_database(new_url: Callable[[], str
     assert [table for table in tables if not inspector.get_pk_constraint(table)["constrained_columns"]] == []
 
 
+@tree_of
+def test_keys_that_differ_in_case_or_in_a_trailing_space_stay_apart(
+    new_url: Callable[[], str], tree: Tree
+) -> None:
+    url = new_url()
+    upgrade(url, tree)
+    keys = ["SO-a1", "SO-A1", "SO-a1 ", "SO-ä1"]
+    op = METADATA[tree].tables["op"]
+    with _engine(url).begin() as connection:
+        connection.execute(
+            op.insert(), [{"op_id": key, "fingerprint": key, "created_at_us": 0} for key in keys]
+        )
+        for key in keys:
+            assert connection.execute(select(op.c.fingerprint).where(op.c.op_id == key)).all() == [(key,)]
+
+
+@tree_of
+@pytest.mark.parametrize("engine_kind", ["mariadb"], indirect=True)
+def test_no_text_is_compared_as_the_server_likes(new_url: Callable[[], str], tree: Tree) -> None:
+    url = new_url()
+    upgrade(url, tree)
+    with _engine(url).connect() as connection:
+        default = connection.exec_driver_sql("SELECT @@collation_server").scalar()
+        rows = connection.exec_driver_sql(
+            "SELECT table_name, column_name, collation_name FROM information_schema.columns"
+            " WHERE table_schema = DATABASE() AND collation_name IS NOT NULL"
+        ).all()
+    assert default != COLLATION
+    assert {row[0] for row in rows} == {*METADATA[tree].tables, "alembic_version"}
+    assert [row for row in rows if row[0] != "alembic_version" and row[2] != COLLATION] == []
+
+
 def test_trees_know_nothing_of_each_other(new_url: Callable[[], str]) -> None:
     for tree in TREES:
         url = new_url()
@@ -204,6 +240,8 @@ def test_revision_has_one_statement_that_can_be_repeated(tree: Tree, path: Path)
     assert len(changes) == 1
     keywords = {keyword.arg: ast.literal_eval(keyword.value) for keyword in changes[0].keywords}
     assert keywords.get("if_not_exists") or keywords.get("if_exists")
+    if cast(ast.Attribute, changes[0].func).attr == "create_table":
+        assert (keywords["mysql_charset"], keywords["mysql_collate"]) == ("utf8mb4", COLLATION)
 
 
 def _is_op(function: ast.Attribute) -> bool:

@@ -20,7 +20,7 @@ from tests.fake.clock import START
 from tests.integration.app.licensing.mortal import Fate, Killed, MortalBox, MortalDatabase
 from tests.integration.app.licensing.oracle import Ask, Oracle
 from tests.integration.app.licensing.world import PATIENCE, Boxes, Device, World
-from tests.service.database import DatabaseMaker
+from tests.service.database import DatabaseMaker, EngineKind
 
 LIMIT = 14
 PROGRAM = Deadlines().program
@@ -32,12 +32,12 @@ Outcome = Transfer | DomainError | str | None
 class Chronicle(RuleBasedStateMachine):
     """An instance with three containers, and what the oracle says about it."""
 
-    def __init__(self, boxes: Boxes, maker: DatabaseMaker) -> None:
+    def __init__(self, boxes: Boxes, maker: DatabaseMaker, kind: EngineKind) -> None:
         super().__init__()
         self.maker = maker
         self.clock = boxes.clock
         self.clock.set(START)
-        self.url = maker.create("sqlite", "instance")
+        self.url = maker.create(kind, "instance")
         self.fate = Fate()
         self.db = MortalDatabase(self.url, self.fate, self.clock)
         self.world = World(self.db, boxes)
@@ -106,7 +106,7 @@ class Chronicle(RuleBasedStateMachine):
         outcome: Outcome,
         trouble: str | None,
     ) -> None:
-        stops = codes == {"fuc_too_old"} and self.oracle.containers[ask.serial].unexpected is None
+        stops = codes == {"fuc_too_old"} and self.oracle.containers[ask.serial].stopped is None
         if stops and trouble == "before reserve":
             assert outcome == "killed"
             return
@@ -146,7 +146,10 @@ class Chronicle(RuleBasedStateMachine):
         elif trouble in ("unreachable", "answer lost"):
             assert isinstance(outcome, Transfer)
             assert str(outcome.state) == "reserved"
-        elif trouble == "rejected":
+        elif trouble == "after issue" and self.stopped(name):
+            self.oracle.roll_back(name, self.before_newest(move.ask.serial))
+            assert outcome == "killed"
+        elif trouble == "rejected" or self.stopped(name):
             self.oracle.roll_back(name, self.before_newest(move.ask.serial))
             assert isinstance(outcome, DomainError)
             assert outcome.code == "transfer_rolled_back"
@@ -156,6 +159,9 @@ class Chronicle(RuleBasedStateMachine):
                 assert outcome == "killed"
             else:
                 self.expect_update(name, outcome)
+
+    def stopped(self, name: str) -> bool:
+        return self.oracle.containers[self.oracle.transfers[name].ask.serial].stopped is not None
 
     def end_late(self, name: str, outcome: Outcome, trouble: str | None) -> None:
         if trouble == "before issue":
@@ -192,6 +198,7 @@ class Chronicle(RuleBasedStateMachine):
                 self.oracle.roll_back(name, self.before_newest(self.oracle.transfers[name].ask.serial))
             else:
                 assert self.clock.now() < self.oracle.transfers[name].deadline
+                assert not self.stopped(name)
                 self.oracle.issue(name)
 
     def stored_transfers(self) -> dict[str, str]:
@@ -237,7 +244,7 @@ class Chronicle(RuleBasedStateMachine):
         if expected == "new":
             self.oracle.prove(serial, receipt.fuc)
             box.newest = receipt.made_at
-        elif expected == "fuc_too_old" and box.unexpected is None:
+        elif expected == "fuc_too_old" and box.stopped is None:
             box.unexpected, box.reported = "fuc_too_old", (receipt.fuc, receipt.made_at)
 
     def expected_receipt(self, name: str, receipt: Context) -> str:
@@ -251,8 +258,8 @@ class Chronicle(RuleBasedStateMachine):
             return "receipt_too_old"
         if move.state == "confirmed":
             return "known"
-        if box.unexpected is not None:
-            return box.unexpected
+        if box.stopped is not None:
+            return box.stopped
         if receipt.made_at <= box.newest:
             return "context_replayed" if receipt.made_at == box.newest else "context_outdated"
         return "fuc_too_old" if receipt.fuc < box.proven else "new"
@@ -271,7 +278,7 @@ class Chronicle(RuleBasedStateMachine):
             for name, each in self.oracle.licences.items()
         }
         assert self.shown_containers() == {
-            serial: (each.proven, each.issued, each.newest, each.unexpected)
+            serial: (each.proven, each.issued, each.newest, each.stopped)
             for serial, each in self.oracle.containers.items()
         }
         assert self.stored_transfers() == {name: each.state for name, each in self.oracle.transfers.items()}
@@ -286,7 +293,7 @@ class Chronicle(RuleBasedStateMachine):
     def shown_containers(self) -> dict[str, tuple[Any, ...]]:
         stored = "SELECT serial, fuc_confirmed, fuc_issued, last_context_us, state, reason FROM container"
         return {
-            serial: (proven, issued, from_us(newest), reason if state == "unexpected_state" else None)
+            serial: (proven, issued, from_us(newest), _stopped(state, reason))
             for serial, proven, issued, newest, state, reason in self.rows(stored)
         }
 
@@ -321,6 +328,10 @@ class Chronicle(RuleBasedStateMachine):
                 if each.container == serial and each.state in ("collected", "confirmed_collected")
             }
             assert inside == (self.oracle.content(serial, box.issued) if box else set())
+
+
+def _stopped(state: str, reason: str | None) -> str | None:
+    return {"ok": None, "blocked": "container_blocked"}.get(state, reason)
 
 
 def _ask(request: TransferRequest) -> Ask:

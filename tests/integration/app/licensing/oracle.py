@@ -59,8 +59,13 @@ class Box:
     proven: int
     issued: int
     newest: datetime
+    blocked: bool = False
     unexpected: str | None = None
     reported: tuple[int, datetime] | None = None
+
+    @property
+    def stopped(self) -> str | None:
+        return "container_blocked" if self.blocked else self.unexpected
 
 
 @dataclass(frozen=True)
@@ -116,8 +121,8 @@ class Oracle:
         box = self.containers.get(ask.serial)
         stale = None
         if box is not None:
-            if box.unexpected is not None:
-                return Verdict(refused=frozenset({box.unexpected}))
+            if box.stopped is not None:
+                return Verdict(refused=frozenset({box.stopped}))
             stale = self._stale(box, ask)
             if stale is None and ask.fuc < box.proven:
                 return Verdict(refused=frozenset({"fuc_too_old"}))

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 
 from app.core.command import Command
 from app.core.db import Database
 from app.core.errors import DomainError
-from app.licensing import Deadlines, LicenseState, Transfer, TransferState
-from app.licensing.errors import TransferNotIssued, TransferOpen, TransferRolledBack
+from app.licensing import Deadlines, Decision, LicenseState, Started, Transfer, TransferState
+from app.licensing.errors import KeyMismatch, TransferNotIssued, TransferOpen, TransferRolledBack
 from app.licensing.transfer import outcome
 from fsb_gateway import (
     BoxQueueFull,
@@ -30,6 +31,7 @@ from tests.integration.app.licensing.world import (
     World,
     collected,
     collecting,
+    dump,
     nothing_changes,
     updating,
 )
@@ -90,6 +92,84 @@ def test_slow_transfer_is_asked_for_a_second_later_not_after_its_lease(world: Wo
     world.clock.advance(timedelta(seconds=1))
     assert world.run(world.transfers.drive_due(wait=PATIENCE)) == 1
     assert world.transfers.get_transfer(reserved.transfer_id).state is TransferState.ISSUED
+
+
+def test_unreachable_box_is_asked_ever_more_rarely_and_never_later_than_the_deadline(
+    far_world: World, lost_box: LostBox
+) -> None:
+    lost_box.before = FsbUnavailable("gone")
+    reserved = far_world.collect(far_world.device(), far_world.ticket())
+    operations = dump(far_world.db)["op"]
+    asked: list[int] = []
+    for second in range(int(PROGRAM.total_seconds())):
+        far_world.clock.set(reserved.created_at + timedelta(seconds=second))
+        if far_world.run(far_world.transfers.drive_due()):
+            asked.append(second)
+    pauses = [later - earlier for earlier, later in pairwise(asked)]
+    assert pauses == sorted(pauses)
+    assert (pauses[0], pauses[-1]) == (1, LEASE.total_seconds())
+    assert len(asked) < 50
+    assert dump(far_world.db)["op"] == operations, "asking leaves no operation behind"
+    far_world.clock.set(reserved.deadline_at)
+    assert far_world.run(far_world.transfers.drive_due()) == 1
+    assert far_world.transfers.get_transfer(reserved.transfer_id).state is TransferState.ROLLED_BACK
+
+
+def test_driver_that_dies_does_not_keep_a_transfer_past_its_deadline(
+    far_world: World, lost_box: LostBox
+) -> None:
+    lost_box.before = FsbUnavailable("gone")
+    reserved = far_world.collect(far_world.device(), far_world.ticket())
+    far_world.clock.set(reserved.deadline_at - timedelta(seconds=1))
+    lost_box.before = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        far_world.run(far_world.transfers.drive_due())
+    far_world.clock.set(reserved.deadline_at)
+    assert far_world.run(far_world.line().drive_due()) == 1
+    assert far_world.transfers.get_transfer(reserved.transfer_id).state is TransferState.ROLLED_BACK
+
+
+@pytest.mark.parametrize("reason", ["container_blocked", "container_unexpected_state"])
+def test_container_stopped_while_its_transfer_is_in_the_making_gets_nothing(
+    far_world: World, lost_box: LostBox, reason: str
+) -> None:
+    device, copy = far_world.device(), far_world.device()
+    ticket = far_world.ticket()
+    lost_box.before = FsbUnavailable("gone")
+    reserved = far_world.collect(device, ticket)
+    lost_box.before = None
+    if reason == "container_blocked":
+        far_world.containers.block_container(device.serial, reason="stolen", command=Command())
+    else:
+        with pytest.raises(KeyMismatch):
+            far_world.collect(copy, ticket)
+    assert sweep(far_world) == 1
+    ended = far_world.transfers.get_transfer(reserved.transfer_id)
+    assert (ended.state, ended.reason, ended.update) == (TransferState.ROLLED_BACK, reason, None)
+    assert far_world.states(ticket) == [FREE]
+    assert (far_world.activations().used, far_world.activations().open) == (0, 0)
+    far_world.containers.restore_container(
+        device.serial, Decision.KEEP_RECORDED, reason="", command=Command()
+    )
+    device.apply(far_world.collect(device, ticket))
+    far_world.check_books()
+
+
+def test_caller_who_waits_for_a_container_that_is_blocked_meanwhile_is_told_so(world: World) -> None:
+    request = collecting(world.device().context(), world.ticket())
+
+    async def blocked_while_the_box_works() -> None:
+        held = HeldBox(world.boxes.client)
+        task = asyncio.create_task(world.line(held).start_transfer(request, Command()))
+        await held.called.wait()
+        world.containers.block_container(request.context.serial, reason="", command=Command())
+        held.go.set()
+        await task
+
+    with pytest.raises(TransferRolledBack) as refusal:
+        world.run(blocked_while_the_box_works())
+    assert refusal.value.detail["reason"] == "container_blocked"
+    world.check_books()
 
 
 def test_repeat_while_the_box_works_joins_the_transfer(world: World) -> None:
@@ -243,7 +323,7 @@ def test_request_that_joined_a_transfer_is_told_of_its_end_and_may_try_again(
 
 
 def test_waiting_for_another_request_that_is_rolled_back_is_answered_so(world: World) -> None:
-    async def two_at_once() -> list[Transfer | BaseException | tuple[Transfer | None, bool]]:
+    async def two_at_once() -> list[Transfer | BaseException | tuple[Transfer | None, Started]]:
         held = HeldBox(world.boxes.client, refusal=FirmKeyMissing("no key"))
         line = world.line(held)
         first = asyncio.create_task(line.start_transfer(request, Command()))
@@ -345,7 +425,7 @@ def test_giving_up_after_somebody_else_has_issued_answers_with_the_update(
     request = collecting(device.context(), far_world.ticket())
     other = far_world.line()
 
-    async def issued_elsewhere() -> tuple[Transfer | None, bool]:
+    async def issued_elsewhere() -> tuple[Transfer | None, Started]:
         held = HeldBox(far_world.boxes.client, refusal=FirmKeyMissing("no key"))
         slow = far_world.line(held)
         task = asyncio.create_task(slow.start_transfer(request, Command()))

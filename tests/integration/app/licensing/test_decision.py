@@ -9,7 +9,7 @@ import pytest
 
 from app.cmcontainer import Container
 from app.core.command import Command
-from app.licensing import ContainerState, Decision, LicenseState, TransferState
+from app.licensing import ContainerState, Decision, LicenseState, Started, TransferState
 from app.licensing.errors import ContextReplayed, FucTooNew, FucTooOld, KeyMismatch, TransferOpen
 from tests.integration.app.licensing.world import (
     PATIENCE,
@@ -82,7 +82,8 @@ def test_older_state_accepted_is_brought_up_to_date_without_anything_new(world: 
     assert world.transfer(updating(device.context())) == update
     device.apply(update)
     assert dict(device.items) == expected
-    assert world.run(world.transfers.start_transfer(updating(device.context()), Command())) == (None, False)
+    last = world.run(world.transfers.start_transfer(updating(device.context()), Command()))
+    assert last == (None, Started.NOTHING)
     assert world.activations().used == used
     assert world.transfers.get_transfer(update.transfer_id).state is TransferState.CONFIRMED
     world.check_books()
@@ -161,7 +162,7 @@ def test_nothing_is_accepted_while_a_transfer_is_in_the_making(world: World) -> 
     assert refusal.value.detail["transfer_id"] == reserved.transfer_id
     world.clock.advance(timedelta(minutes=1))
     world.run(world.transfers.drive_due(wait=PATIENCE))
-    assert world.transfers.get_transfer(reserved.transfer_id).state is TransferState.ISSUED
+    assert world.transfers.get_transfer(reserved.transfer_id).state is TransferState.ROLLED_BACK
     decide(world, device.serial, Decision.ACCEPT_REPORTED)
 
 

@@ -15,6 +15,7 @@ from app.licensing.errors import (
     ContainerBlocked,
     ContainerNotFound,
     ContainerNotInQuestion,
+    ContextFromFuture,
     ContextOutdated,
     ContextReplayed,
     ContextWrongContainer,
@@ -70,6 +71,22 @@ def test_context_older_than_the_newest_seen(world: World) -> None:
     old = device.context()
     world.collect(device, ticket, [first])
     refused(world, lambda: world.transfer(collecting(old, ticket, [second])), ContextOutdated)
+
+
+def test_context_of_a_clock_that_is_far_ahead(world: World) -> None:
+    """Noted once, it would make every later context outdated."""
+    device = world.device()
+    ticket = world.ticket()
+    ahead = device.context()
+    ahead = replace(ahead, made_at=ahead.made_at + timedelta(days=1, seconds=1))
+    refused(world, lambda: world.transfer(collecting(ahead, ticket)), ContextFromFuture)
+    a_bit = replace(ahead, made_at=ahead.made_at - timedelta(seconds=2))
+    transfer = world.transfer(collecting(a_bit, ticket))
+    device.apply(transfer)
+    receipt = replace(device.receipt(), made_at=ahead.made_at + timedelta(seconds=2))
+    refused(world, lambda: world.confirm(transfer, receipt), ContextFromFuture)
+    world.clock.advance(timedelta(days=1))
+    world.confirm(transfer, device.receipt())
 
 
 def test_stale_context_from_before_an_update_is_outdated_and_no_sign_of_a_copy(world: World) -> None:

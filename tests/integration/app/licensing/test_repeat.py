@@ -9,7 +9,7 @@ import pytest
 from app.core.command import Command
 from app.core.db import Database, Tx
 from app.core.ids import new_id
-from app.licensing import TransferState
+from app.licensing import Started, Transfer, TransferState
 from app.licensing.errors import TransferRolledBack
 from fsb_gateway import FirmKeyMissing
 from tests.integration.app.licensing.world import (
@@ -83,13 +83,23 @@ def test_repeated_return_gets_the_same_update(world: World) -> None:
 def test_repeated_auto_update_gets_the_same_update(world: World) -> None:
     device = world.device()
     lost = world.collect(device, world.ticket())
+
+    def ask(command: Command) -> tuple[Transfer | None, Started]:
+        return world.run(world.transfers.start_transfer(request, command))
+
     request = updating(device.context())
-    for _ in range(2):
-        assert world.transfer(request) == lost
+    charge = Charge()
+    assert ask(charge.command("one")) == (lost, Started.FETCHED)
+    assert ask(charge.command("one")) == (lost, Started.REPEATED)
+    assert ask(charge.command()) == (lost, Started.REPEATED), "the same context again"
+    request = updating(device.context())
+    assert ask(charge.command()) == (lost, Started.FETCHED), "a new context asks anew"
     device.apply(lost)
-    nothing = updating(device.context())
-    for _ in range(2):
-        assert world.run(world.transfers.start_transfer(nothing, Command())) == (None, False)
+    request = updating(device.context())
+    assert ask(charge.command("two")) == (None, Started.NOTHING)
+    assert ask(charge.command("two")) == (None, Started.REPEATED)
+    assert ask(charge.command()) == (None, Started.REPEATED)
+    assert charge.times == 3
     world.check_books()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from app.core.command import Command
-from app.licensing import LicenseState, TransferState
+from app.licensing import LicenseState, Started, TransferState
 from tests.integration.app.licensing.world import (
     World,
     collected,
@@ -157,8 +157,8 @@ def test_auto_update_brings_a_lost_update_again_and_counts_nothing(world: World)
     again = world.transfer(updating(device.context()))
     assert (again.transfer_id, again.update) == (lost.transfer_id, lost.update)
     device.apply(again)
-    nothing, fresh = world.run(world.transfers.start_transfer(updating(device.context()), Command()))
-    assert (nothing, fresh) == (None, False)
+    nothing = world.run(world.transfers.start_transfer(updating(device.context()), Command()))
+    assert nothing == (None, Started.NOTHING)
     assert world.states(ticket) == [PROVEN]
     assert world.activations().used == 1
     world.check_books()

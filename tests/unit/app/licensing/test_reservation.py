@@ -67,16 +67,19 @@ def test_everything_that_makes_another_transfer_makes_another_key() -> None:
 
 
 def test_request_is_checked_before_anything_is_touched() -> None:
-    check_request(request(container=SERIAL), IDENTITY)
+    check_request(request(container=SERIAL), IDENTITY, now=START)
+    check_request(request(context=context(made_at=START + timedelta(days=1))), IDENTITY, now=START)
+    late = START + timedelta(days=1, microseconds=1)
     many = tuple(LicenseId(f"lic_{number}") for number in range(101))
     wrong = {
         "context_wrong_container": request(container="130-2"),
         "context_wrong_firm_code": request(context=context(firm_code=6_000_011)),
+        "context_from_future": request(context=context(made_at=late)),
         "input_invalid": request(wish={"activate": many}),
     }
     for code, each in wrong.items():
         with pytest.raises(DomainError) as refusal:
-            check_request(each, IDENTITY)
+            check_request(each, IDENTITY, now=START)
         assert refusal.value.code == code
 
 

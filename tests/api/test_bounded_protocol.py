@@ -1,0 +1,90 @@
+"""Where a head begins decides what counts as one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import uvicorn
+from starlette.types import Receive, Scope, Send
+from uvicorn.server import ServerState
+
+from app.http.bounded_protocol import HEAD_MAX, BoundedProtocol
+
+HOST = b"Host: a\r\n"
+BODY = b"x" * 100_000
+POST = b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 100000\r\n\r\n" + BODY
+GET = b"GET / HTTP/1.1\r\n" + HOST
+
+
+class FakeTransport(asyncio.Transport):
+    """Keeps what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+        self.closed = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written += bytes(data)
+
+    def close(self) -> None:
+        self.closed = True
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def pause_reading(self) -> None:
+        pass
+
+    def resume_reading(self) -> None:
+        pass
+
+
+async def _answer(_scope: Scope, receive: Receive, send: Send) -> None:
+    while (await receive()).get("more_body"):
+        pass
+    await send({"type": "http.response.start", "status": 204, "headers": []})
+    await send({"type": "http.response.body"})
+
+
+def feed(pieces: Sequence[bytes]) -> list[bytes]:
+    """The status of every answer, given what arrives in these pieces."""
+
+    async def serve() -> bytes:
+        config = uvicorn.Config(_answer, log_config=None, lifespan="off", http=BoundedProtocol)
+        config.load()
+        protocol = BoundedProtocol(config=config, server_state=ServerState(), app_state={})
+        transport = FakeTransport()
+        protocol.connection_made(transport)
+        for piece in pieces:
+            if not transport.closed:
+                protocol.data_received(piece)
+            await asyncio.sleep(0)
+        while protocol.tasks:
+            await asyncio.gather(*protocol.tasks)
+            await asyncio.sleep(0)
+        protocol.connection_lost(None)
+        return transport.written
+
+    written = asyncio.run(serve())
+    return [part[:3] for part in written.split(b"HTTP/1.1 ")[1:]]
+
+
+def test_head_that_begins_behind_a_body_in_the_same_piece_is_not_charged_with_the_body() -> None:
+    assert feed([POST + GET, b"\r\n"]) == [b"204", b"204"]
+    assert feed([POST[:100], POST[100:] + GET, b"\r\n"]) == [b"204", b"204"]
+
+
+def test_head_behind_other_requests_is_not_charged_with_them() -> None:
+    many = (GET + b"\r\n") * 3
+    padded = GET + b"A: " + b"a" * 30_000 + b"\r\n\r\n"
+    assert feed([many + GET, b"\r\n"]) == [b"204"] * 4
+    assert feed([padded * 3 + GET, b"\r\n"]) == [b"204"] * 4
+
+
+def test_head_that_never_ends_is_refused_wherever_it_began() -> None:
+    endless = b"A: " + b"a" * (HEAD_MAX // 2)
+    more = b"a" * (HEAD_MAX // 2)
+    assert feed([GET + endless, more, more])[-1] == b"400"
+    assert feed([POST + GET + endless, more, more, more])[-1] == b"400"
