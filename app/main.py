@@ -26,7 +26,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app.container import Platform
 from app.core.clock import Clock
 from app.core.logging import bind
-from app.http import admin_api, instance_api, transfers
+from app.http import admin_api, admin_instance_api, instance_api, transfers
 from app.http.bounded_protocol import BoundedProtocol
 from app.http.cursor import CursorCodec
 from app.http.openapi import Credentials, describe_api
@@ -73,6 +73,7 @@ def create_control_app(platform: Platform) -> FastAPI:
     app.state.platform = platform
     app.state.cursors = CursorCodec(platform.key.derive("cursor"))
     app.include_router(admin_api.router)
+    app.include_router(admin_instance_api.router)
     app.include_router(create_problem_router(PROBLEM_KINDS))
     return app
 

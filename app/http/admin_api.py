@@ -3,31 +3,17 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Any, TypeVar, cast
+from typing import Annotated, cast
 
 from anyio import to_thread
-from fastapi import APIRouter, Header, Path, Query, Response
+from fastapi import APIRouter, Header, Path, Response
 from starlette.requests import Request
 
-from app.container import Platform
-from app.core.command import Done
 from app.core.ids import ApiClientId, CustomerId, InstanceId, OperationId
+from app.http.admin_route import InstanceKey, document, noted, platform_of
 from app.http.etag import IF_MATCH, etag_of, version_of
-from app.http.idempotency import REPLAYED
-from app.http.instance_api import read_usage
 from app.http.page import Cursor, Limit, after_of, page_of
 from app.http.schema import admin_example as show
-from app.http.schema.example import CONTAINER, ITEM, ORDER, TICKET, USAGE, example, problem
-from app.http.schema.licensing import (
-    ContainerRead,
-    ContainerRestore,
-    ItemCreate,
-    ItemRead,
-    OrderCreate,
-    OrderRead,
-    TicketRead,
-    UsageRead,
-)
 from app.http.schema.model import Page
 from app.http.schema.tenancy import (
     AccessBody,
@@ -43,8 +29,6 @@ from app.http.schema.tenancy import (
     EditionRead,
     InstanceCreateBody,
     InstanceRead,
-    LedgerEntryRead,
-    MeterAuditRead,
     OperationRead,
     PoolRead,
     StaffCredentialsRead,
@@ -52,25 +36,12 @@ from app.http.schema.tenancy import (
     StaffTokenRead,
 )
 from app.http.staff import ADMIN_ONLY, StaffRoute, command_of
-from app.licensing import Decision
-from app.operations.line import InstanceRuntime
-from editions import EDITIONS, METERS, Meter, Month, audit_meters, list_ledger
+from editions import EDITIONS, Meter
 from tenancy import ContractCreate, InstanceCreate, check_scopes, make_policy
-
-T = TypeVar("T")
 
 router = APIRouter(prefix="/admin/v1", route_class=StaffRoute)
 
-InstanceKey = Annotated[str, Path(max_length=64, description="Id of an instance.", examples=["ins_019b0a3c"])]
 OPERATION_RETRY_SECONDS = 1
-
-
-def _doc(status: int, value: object, *refused: int) -> dict[int | str, dict[str, Any]]:
-    """A successful answer, and the refusals every admin route has besides its own."""
-    found = example(status, value)
-    for each in sorted({*refused, 401, 403, 503}):
-        found.update(problem(each))
-    return found
 
 
 @router.get(
@@ -78,7 +49,7 @@ def _doc(status: int, value: object, *refused: int) -> dict[int | str, dict[str,
     operation_id="listEditions",
     summary="The four editions",
     tags=["editions"],
-    responses=_doc(200, show.EDITIONS),
+    responses=document(200, show.EDITIONS),
 )
 async def list_editions() -> list[EditionRead]:
     """What each edition contains."""
@@ -91,16 +62,16 @@ async def list_editions() -> list[EditionRead]:
     summary="Add a customer",
     status_code=201,
     tags=["customers"],
-    responses=_doc(201, show.CUSTOMER, 400, 409, 422),
+    responses=document(201, show.CUSTOMER, 400, 409, 422),
 )
 async def create_customer(body: CustomerCreate, request: Request, response: Response) -> CustomerRead:
     """Add a software vendor who rents hosting."""
     done = await to_thread.run_sync(
-        lambda: _platform(request).customers.add_customer(
+        lambda: platform_of(request).customers.add_customer(
             body.name, display_name=body.display_name, command=command_of(request)
         )
     )
-    return CustomerRead.of(_note(done, response))
+    return CustomerRead.of(noted(done, response))
 
 
 @router.get(
@@ -108,7 +79,7 @@ async def create_customer(body: CustomerCreate, request: Request, response: Resp
     operation_id="listCustomers",
     summary="List customers",
     tags=["customers"],
-    responses=_doc(200, show.page(show.CUSTOMER), 422),
+    responses=document(200, show.page(show.CUSTOMER), 422),
 )
 async def list_customers(
     request: Request, response: Response, limit: Limit = 25, cursor: Cursor = None
@@ -116,7 +87,7 @@ async def list_customers(
     """All customers, page by page."""
     after = after_of(request, cursor)
     found = await to_thread.run_sync(
-        lambda: _platform(request).customers.list_customers(after=after, limit=limit + 1)
+        lambda: platform_of(request).customers.list_customers(after=after, limit=limit + 1)
     )
     return page_of(
         request, response, found, limit=limit, show=CustomerRead.of, key=lambda each: each.customer_id
@@ -128,12 +99,12 @@ async def list_customers(
     operation_id="getCustomer",
     summary="Read a customer",
     tags=["customers"],
-    responses=_doc(200, show.CUSTOMER, 404),
+    responses=document(200, show.CUSTOMER, 404),
 )
 async def get_customer(customer_id: Annotated[str, Path(max_length=64)], request: Request) -> CustomerRead:
     """One customer."""
     return CustomerRead.of(
-        await to_thread.run_sync(_platform(request).customers.get_customer, CustomerId(customer_id))
+        await to_thread.run_sync(platform_of(request).customers.get_customer, CustomerId(customer_id))
     )
 
 
@@ -143,7 +114,7 @@ async def get_customer(customer_id: Annotated[str, Path(max_length=64)], request
     summary="Create an instance",
     status_code=202,
     tags=["instances"],
-    responses=_doc(202, show.OPERATION, 400, 404, 409, 422),
+    responses=document(202, show.OPERATION, 400, 404, 409, 422),
 )
 async def create_instance(body: InstanceCreateBody, request: Request, response: Response) -> OperationRead:
     """Order an instance. It is provisioned by an operation: ask its address until it has `succeeded`."""
@@ -157,9 +128,9 @@ async def create_instance(body: InstanceCreateBody, request: Request, response: 
         firm_code=body.firm_code,
     )
     done = await to_thread.run_sync(
-        lambda: _platform(request).instances.create_instance(asked, command=command_of(request))
+        lambda: platform_of(request).instances.create_instance(asked, command=command_of(request))
     )
-    operation = _note(done, response, status=202)
+    operation = noted(done, response, status=202)
     response.headers["Location"] = f"/admin/v1/operations/{operation.operation_id}"
     response.headers["Retry-After"] = str(OPERATION_RETRY_SECONDS)
     return OperationRead.of(operation)
@@ -170,7 +141,7 @@ async def create_instance(body: InstanceCreateBody, request: Request, response: 
     operation_id="listInstances",
     summary="List instances",
     tags=["instances"],
-    responses=_doc(200, show.page(show.INSTANCE), 422),
+    responses=document(200, show.page(show.INSTANCE), 422),
 )
 async def list_instances(
     request: Request, response: Response, limit: Limit = 25, cursor: Cursor = None
@@ -178,7 +149,7 @@ async def list_instances(
     """All instances, page by page."""
     after = after_of(request, cursor)
     found = await to_thread.run_sync(
-        lambda: _platform(request).instances.list_instances(after=after, limit=limit + 1)
+        lambda: platform_of(request).instances.list_instances(after=after, limit=limit + 1)
     )
     return page_of(
         request, response, found, limit=limit, show=InstanceRead.of, key=lambda each: each.instance_id
@@ -190,12 +161,12 @@ async def list_instances(
     operation_id="getInstance",
     summary="Read an instance",
     tags=["instances"],
-    responses=_doc(200, show.INSTANCE, 404),
+    responses=document(200, show.INSTANCE, 404),
 )
 async def get_instance(instance_id: InstanceKey, request: Request) -> InstanceRead:
     """One instance."""
     return InstanceRead.of(
-        await to_thread.run_sync(_platform(request).instances.get_instance, InstanceId(instance_id))
+        await to_thread.run_sync(platform_of(request).instances.get_instance, InstanceId(instance_id))
     )
 
 
@@ -205,7 +176,7 @@ async def get_instance(instance_id: InstanceKey, request: Request) -> InstanceRe
     summary="Add a contract",
     status_code=201,
     tags=["contracts"],
-    responses=_doc(201, show.CONTRACT, 400, 404, 409, 422),
+    responses=document(201, show.CONTRACT, 400, 404, 409, 422),
 )
 async def add_contract(
     instance_id: InstanceKey, body: ContractBody, request: Request, response: Response
@@ -227,11 +198,11 @@ async def add_contract(
         limits=limits,
     )
     done = await to_thread.run_sync(
-        lambda: _platform(request).contracts.add_contract(
+        lambda: platform_of(request).contracts.add_contract(
             InstanceId(instance_id), asked, command=command_of(request)
         )
     )
-    return ContractRead.of(_note(done, response))
+    return ContractRead.of(noted(done, response))
 
 
 @router.get(
@@ -239,11 +210,11 @@ async def add_contract(
     operation_id="listContracts",
     summary="List contracts",
     tags=["contracts"],
-    responses=_doc(200, [show.CONTRACT], 404),
+    responses=document(200, [show.CONTRACT], 404),
 )
 async def list_contracts(instance_id: InstanceKey, request: Request) -> list[ContractRead]:
     """All contract rows of an instance."""
-    found = await to_thread.run_sync(_platform(request).contracts.list_contracts, InstanceId(instance_id))
+    found = await to_thread.run_sync(platform_of(request).contracts.list_contracts, InstanceId(instance_id))
     return [ContractRead.of(each) for each in found]
 
 
@@ -252,11 +223,11 @@ async def list_contracts(instance_id: InstanceKey, request: Request) -> list[Con
     operation_id="getAccessPolicy",
     summary="Read who may call",
     tags=["access"],
-    responses=_doc(200, show.ACCESS, 404),
+    responses=document(200, show.ACCESS, 404),
 )
 async def get_access(instance_id: InstanceKey, request: Request, response: Response) -> AccessRead:
     """The access policy of an instance's web services, with its version as ETag."""
-    found = await to_thread.run_sync(_platform(request).access.get_policy, InstanceId(instance_id))
+    found = await to_thread.run_sync(platform_of(request).access.get_policy, InstanceId(instance_id))
     response.headers["ETag"] = etag_of(found.version)
     return AccessRead.of(found)
 
@@ -266,7 +237,7 @@ async def get_access(instance_id: InstanceKey, request: Request, response: Respo
     operation_id="putAccessPolicy",
     summary="Change who may call",
     tags=["access"],
-    responses=_doc(200, show.ACCESS, 404, 412, 422, 428),
+    responses=document(200, show.ACCESS, 404, 412, 422, 428),
 )
 async def put_access(
     instance_id: InstanceKey,
@@ -285,12 +256,12 @@ async def put_access(
         wide_confirmed=body.confirm_wide_networks,
     )
     done = await to_thread.run_sync(
-        lambda: _platform(request).access.put_policy(
+        lambda: platform_of(request).access.put_policy(
             InstanceId(instance_id), policy, expected_version=version, command=command_of(request)
         )
     )
     response.headers["ETag"] = etag_of(done.value.version)
-    return AccessRead.of(_note(done, response))
+    return AccessRead.of(noted(done, response))
 
 
 @router.post(
@@ -299,7 +270,7 @@ async def put_access(
     summary="Add an API client",
     status_code=201,
     tags=["access"],
-    responses=_doc(201, show.CREDENTIALS, 400, 404, 409, 422),
+    responses=document(201, show.CREDENTIALS, 400, 404, 409, 422),
 )
 async def create_client(
     instance_id: InstanceKey, body: ClientCreate, request: Request, response: Response
@@ -307,11 +278,11 @@ async def create_client(
     """Add an API client. Its secret is in this answer and nowhere else."""
     scopes = check_scopes(body.scopes)
     done = await to_thread.run_sync(
-        lambda: _platform(request).clients.add_client(
+        lambda: platform_of(request).clients.add_client(
             InstanceId(instance_id), name=body.name, scopes=scopes, command=command_of(request)
         )
     )
-    return ClientCredentialsRead.of(_note(done, response))
+    return ClientCredentialsRead.of(noted(done, response))
 
 
 @router.get(
@@ -319,11 +290,11 @@ async def create_client(
     operation_id="listClients",
     summary="List API clients",
     tags=["access"],
-    responses=_doc(200, [show.CLIENT], 404),
+    responses=document(200, [show.CLIENT], 404),
 )
 async def list_clients(instance_id: InstanceKey, request: Request) -> list[ClientRead]:
     """All API clients of an instance; never their secrets."""
-    found = await to_thread.run_sync(_platform(request).clients.list_clients, InstanceId(instance_id))
+    found = await to_thread.run_sync(platform_of(request).clients.list_clients, InstanceId(instance_id))
     return [ClientRead.of(each) for each in found]
 
 
@@ -332,7 +303,7 @@ async def list_clients(instance_id: InstanceKey, request: Request) -> list[Clien
     operation_id="rotateClient",
     summary="Give an API client a new secret",
     tags=["access"],
-    responses=_doc(200, show.CREDENTIALS, 400, 404),
+    responses=document(200, show.CREDENTIALS, 400, 404),
 )
 async def rotate_client(
     instance_id: InstanceKey,
@@ -342,11 +313,11 @@ async def rotate_client(
 ) -> ClientCredentialsRead:
     """Replace a client's secret; the old one ends at every line within a second."""
     done = await to_thread.run_sync(
-        lambda: _platform(request).clients.rotate_client(
+        lambda: platform_of(request).clients.rotate_client(
             InstanceId(instance_id), ApiClientId(client_id), command=command_of(request)
         )
     )
-    return ClientCredentialsRead.of(_note(done, response))
+    return ClientCredentialsRead.of(noted(done, response))
 
 
 @router.post(
@@ -354,7 +325,7 @@ async def rotate_client(
     operation_id="disableClient",
     summary="Shut an API client out",
     tags=["access"],
-    responses=_doc(200, show.CLIENT, 400, 404),
+    responses=document(200, show.CLIENT, 400, 404),
 )
 async def disable_client(
     instance_id: InstanceKey,
@@ -364,154 +335,11 @@ async def disable_client(
 ) -> ClientRead:
     """Shut a client out, at every line within a second."""
     done = await to_thread.run_sync(
-        lambda: _platform(request).clients.disable_client(
+        lambda: platform_of(request).clients.disable_client(
             InstanceId(instance_id), ApiClientId(client_id), command=command_of(request)
         )
     )
-    return ClientRead.of(_note(done, response))
-
-
-@router.get(
-    "/instances/{instance_id}/usage",
-    operation_id="getInstanceUsage",
-    summary="Read an instance's usage of a month",
-    tags=["usage"],
-    responses=_doc(200, USAGE, 404, 422),
-)
-async def get_usage(
-    instance_id: InstanceKey,
-    request: Request,
-    period: Annotated[str | None, Query(description="YYYY-MM")] = None,
-) -> UsageRead:
-    """Activations and web-service calls against the limits in force."""
-    runtime = await _runtime(request, instance_id)
-    return await to_thread.run_sync(read_usage, runtime, period)
-
-
-@router.get(
-    "/instances/{instance_id}/ledger",
-    operation_id="listLedger",
-    summary="Read the ledger",
-    tags=["usage"],
-    responses=_doc(200, [show.LEDGER_ENTRY], 404, 422),
-)
-async def get_ledger(
-    instance_id: InstanceKey,
-    request: Request,
-    period: Annotated[str, Query(description="YYYY-MM")],
-    meter: Annotated[str, Query(pattern="^(" + "|".join(METERS) + ")$")],
-    after: Annotated[str, Query(max_length=128)] = "",
-    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-) -> list[LedgerEntryRead]:
-    """The rows that the counters are derived from, oldest first."""
-    runtime, month = await _runtime(request, instance_id), Month.parse(period)
-    found = await to_thread.run_sync(
-        lambda: runtime.db.read(
-            lambda reader: list_ledger(reader, month, meter=cast(Meter, meter), after=after, limit=limit)
-        )
-    )
-    return [LedgerEntryRead.of(each) for each in found]
-
-
-@router.get(
-    "/instances/{instance_id}/meter-audit",
-    operation_id="auditMeters",
-    summary="Recompute every counter from the ledger",
-    tags=["usage"],
-    responses=_doc(200, {"exact": True, "discrepancies": []}, 404),
-)
-async def get_meter_audit(instance_id: InstanceKey, request: Request) -> MeterAuditRead:
-    """Proof that counters and ledger agree; a discrepancy is a defect."""
-    runtime = await _runtime(request, instance_id)
-    return MeterAuditRead.of(await to_thread.run_sync(runtime.db.read, audit_meters))
-
-
-@router.post(
-    "/instances/{instance_id}/items",
-    operation_id="createItemForCustomer",
-    summary="Add an item on a customer's behalf",
-    status_code=201,
-    tags=["on behalf"],
-    responses=_doc(201, ITEM, 400, 404, 409, 422),
-)
-async def create_item(
-    instance_id: InstanceKey, body: ItemCreate, request: Request, response: Response
-) -> ItemRead:
-    """For customers without web services (Datacenter edition)."""
-    runtime = await _runtime(request, instance_id)
-    done = await to_thread.run_sync(runtime.items.add_item, body.draft(), command_of(request))
-    return ItemRead.of(_note(done, response))
-
-
-@router.post(
-    "/instances/{instance_id}/orders",
-    operation_id="placeOrderForCustomer",
-    summary="Place an order on a customer's behalf",
-    status_code=201,
-    tags=["on behalf"],
-    responses=_doc(201, ORDER, 400, 404, 409, 422),
-)
-async def place_order(
-    instance_id: InstanceKey, body: OrderCreate, request: Request, response: Response
-) -> OrderRead:
-    """For customers without web services (Datacenter edition)."""
-    runtime = await _runtime(request, instance_id)
-    done = await to_thread.run_sync(runtime.orders.place_order, body.to_draft(), command_of(request))
-    return OrderRead.of(_note(done, response))
-
-
-@router.get(
-    "/instances/{instance_id}/tickets/{ticket}",
-    operation_id="getTicketForCustomer",
-    summary="Read a ticket on a customer's behalf",
-    tags=["on behalf"],
-    responses=_doc(200, TICKET, 404, 422),
-)
-async def get_ticket(
-    instance_id: InstanceKey, ticket: Annotated[str, Path(max_length=64)], request: Request
-) -> TicketRead:
-    """A ticket with its licences."""
-    runtime = await _runtime(request, instance_id)
-    return TicketRead.of(await to_thread.run_sync(runtime.orders.get_ticket, ticket))
-
-
-@router.get(
-    "/instances/{instance_id}/containers/{serial}",
-    operation_id="getContainerForCustomer",
-    summary="Read a container on a customer's behalf",
-    tags=["on behalf"],
-    responses=_doc(200, CONTAINER, 404),
-)
-async def get_container(
-    instance_id: InstanceKey, serial: Annotated[str, Path(max_length=32)], request: Request
-) -> ContainerRead:
-    """A container as the books have it."""
-    runtime = await _runtime(request, instance_id)
-    return ContainerRead.of(await to_thread.run_sync(runtime.containers.get_container, serial))
-
-
-@router.post(
-    "/instances/{instance_id}/containers/{serial}:restore",
-    operation_id="restoreContainerForCustomer",
-    summary="Decide about a contradicting container",
-    tags=["on behalf"],
-    responses=_doc(200, CONTAINER, 400, 404, 409, 422),
-)
-async def restore_container(
-    instance_id: InstanceKey,
-    serial: Annotated[str, Path(max_length=32)],
-    body: ContainerRestore,
-    request: Request,
-    response: Response,
-) -> ContainerRead:
-    """Let a blocked or contradicting container go on; see the instance API."""
-    runtime = await _runtime(request, instance_id)
-    done = await to_thread.run_sync(
-        lambda: runtime.containers.restore_container(
-            serial, Decision(body.decision), reason=body.reason, command=command_of(request)
-        )
-    )
-    return ContainerRead.of(_note(done, response))
+    return ClientRead.of(noted(done, response))
 
 
 @router.get(
@@ -519,7 +347,7 @@ async def restore_container(
     operation_id="listOperations",
     summary="List operations",
     tags=["operations"],
-    responses=_doc(200, show.page(show.OPERATION), 422),
+    responses=document(200, show.page(show.OPERATION), 422),
 )
 async def list_operations(
     request: Request, response: Response, limit: Limit = 25, cursor: Cursor = None
@@ -527,7 +355,7 @@ async def list_operations(
     """All operations, page by page."""
     after = after_of(request, cursor)
     found = await to_thread.run_sync(
-        lambda: _platform(request).operations.list_operations(after=after, limit=limit + 1)
+        lambda: platform_of(request).operations.list_operations(after=after, limit=limit + 1)
     )
     return page_of(
         request, response, found, limit=limit, show=OperationRead.of, key=lambda each: each.operation_id
@@ -539,14 +367,14 @@ async def list_operations(
     operation_id="getOperation",
     summary="Read an operation",
     tags=["operations"],
-    responses=_doc(200, show.OPERATION, 404),
+    responses=document(200, show.OPERATION, 404),
 )
 async def get_operation(
     operation_id: Annotated[str, Path(max_length=64)], request: Request, response: Response
 ) -> OperationRead:
     """How far an operation is."""
     operation = await to_thread.run_sync(
-        _platform(request).operations.get_operation, OperationId(operation_id)
+        platform_of(request).operations.get_operation, OperationId(operation_id)
     )
     if not operation.finished:
         response.headers["Retry-After"] = str(OPERATION_RETRY_SECONDS)
@@ -554,19 +382,27 @@ async def get_operation(
 
 
 @router.get(
-    "/boxes", operation_id="listBoxes", summary="List boxes", tags=["boxes"], responses=_doc(200, [show.BOX])
+    "/boxes",
+    operation_id="listBoxes",
+    summary="List boxes",
+    tags=["boxes"],
+    responses=document(200, [show.BOX]),
 )
 async def list_boxes(request: Request) -> list[BoxRead]:
     """All Firm Security Boxes as their gateway sees them."""
-    return [BoxRead.of(each) for each in await _platform(request).fsb.boxes()]
+    return [BoxRead.of(each) for each in await platform_of(request).fsb.boxes()]
 
 
 @router.get(
-    "/pools", operation_id="listPools", summary="List pools", tags=["boxes"], responses=_doc(200, [show.POOL])
+    "/pools",
+    operation_id="listPools",
+    summary="List pools",
+    tags=["boxes"],
+    responses=document(200, [show.POOL]),
 )
 async def list_pools(request: Request) -> list[PoolRead]:
     """All pools of boxes: who waits, and for how long."""
-    return [PoolRead.of(each) for each in await _platform(request).fsb.pools()]
+    return [PoolRead.of(each) for each in await platform_of(request).fsb.pools()]
 
 
 @router.post(
@@ -576,20 +412,20 @@ async def list_pools(request: Request) -> list[PoolRead]:
     status_code=201,
     tags=["staff"],
     openapi_extra={ADMIN_ONLY: True},
-    responses=_doc(201, show.STAFF_CREDENTIALS, 400, 422),
+    responses=document(201, show.STAFF_CREDENTIALS, 400, 422),
 )
 async def create_staff_token(
     body: StaffTokenCreate, request: Request, response: Response
 ) -> StaffCredentialsRead:
     """Make a token for a member of staff or a script. Its secret is in this answer and nowhere else."""
-    platform = _platform(request)
+    platform = platform_of(request)
     expires_at = platform.clock.now() + timedelta(days=body.expires_in_days)
     done = await to_thread.run_sync(
         lambda: platform.staff_tokens.add_token(
             body.name, body.role, expires_at=expires_at, command=command_of(request)
         )
     )
-    return StaffCredentialsRead.of(_note(done, response))
+    return StaffCredentialsRead.of(noted(done, response))
 
 
 @router.get(
@@ -597,7 +433,7 @@ async def create_staff_token(
     operation_id="listStaffTokens",
     summary="List staff tokens",
     tags=["staff"],
-    responses=_doc(200, show.page(show.STAFF_TOKEN), 422),
+    responses=document(200, show.page(show.STAFF_TOKEN), 422),
 )
 async def list_staff_tokens(
     request: Request, response: Response, limit: Limit = 25, cursor: Cursor = None
@@ -605,7 +441,7 @@ async def list_staff_tokens(
     """All staff tokens; never their secrets."""
     after = after_of(request, cursor)
     found = await to_thread.run_sync(
-        lambda: _platform(request).staff_tokens.list_tokens(after=after, limit=limit + 1)
+        lambda: platform_of(request).staff_tokens.list_tokens(after=after, limit=limit + 1)
     )
     return page_of(
         request, response, found, limit=limit, show=StaffTokenRead.of, key=lambda each: each.token_id
@@ -618,31 +454,13 @@ async def list_staff_tokens(
     summary="Revoke a staff token",
     tags=["staff"],
     openapi_extra={ADMIN_ONLY: True},
-    responses=_doc(200, show.STAFF_TOKEN, 400, 404),
+    responses=document(200, show.STAFF_TOKEN, 400, 404),
 )
 async def revoke_staff_token(
     token_id: Annotated[str, Path(max_length=64)], request: Request, response: Response
 ) -> StaffTokenRead:
     """End a token at once."""
     done = await to_thread.run_sync(
-        lambda: _platform(request).staff_tokens.revoke(token_id, command=command_of(request))
+        lambda: platform_of(request).staff_tokens.revoke(token_id, command=command_of(request))
     )
-    return StaffTokenRead.of(_note(done, response))
-
-
-def _platform(request: Request) -> Platform:
-    platform: Platform = request.app.state.platform
-    return platform
-
-
-async def _runtime(request: Request, instance_id: str) -> InstanceRuntime:
-    platform = _platform(request)
-    return await to_thread.run_sync(platform.runtime, InstanceId(instance_id))
-
-
-def _note(done: Done[T], response: Response, *, status: int = 200) -> T:
-    """Say in the answer that a request was a repeat, and set the status that a repeat gets."""
-    if done.replayed:
-        response.headers[REPLAYED] = "true"
-        response.status_code = status
-    return done.value
+    return StaffTokenRead.of(noted(done, response))
