@@ -20,8 +20,8 @@ from app.http.schema.licensing import (
     OrderCreate,
     OrderRead,
     TicketRead,
-    UsageRead,
 )
+from app.http.schema.report import UsageRead
 from app.http.schema.tenancy import LedgerEntryRead, MeterAuditRead
 from app.http.staff import StaffRoute, command_of
 from app.licensing import Decision

@@ -19,8 +19,6 @@ from app.http.schema.licensing import (
     ContainerBlock,
     ContainerRead,
     ContainerRestore,
-    EventRead,
-    EventsRead,
     ItemBody,
     ItemCreate,
     ItemRead,
@@ -28,9 +26,9 @@ from app.http.schema.licensing import (
     OrderCreate,
     OrderRead,
     TicketRead,
-    UsageRead,
 )
 from app.http.schema.model import Page
+from app.http.schema.report import EventRead, EventsRead, UsageRead
 from app.licensing import Decision, Item, License, LicenseFilter, LicenseState, Order, parse_ticket
 from app.operations.line import InstanceRuntime
 from editions import Month, month_of, usage

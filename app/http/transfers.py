@@ -18,14 +18,9 @@ from app.http.idempotency import REPLAYED, operation_id_of
 from app.http.instance_api import InstanceName
 from app.http.request_body import fingerprint
 from app.http.schema.example import HOLDER_TICKET, RESERVED, TRANSFER, example, open_refusals, refusals
-from app.http.schema.licensing import (
-    HolderTicketRead,
-    TransferConfirm,
-    TransferCreate,
-    TransferRead,
-    license_ids_of,
-)
+from app.http.schema.licensing import HolderTicketRead
 from app.http.schema.tenancy import TemplateRead
+from app.http.schema.transfer import TransferConfirm, TransferCreate, TransferRead, license_ids_of
 from app.licensing import (
     Started,
     Transfer,

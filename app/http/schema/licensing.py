@@ -8,9 +8,7 @@ from typing import Annotated, Literal, cast
 from pydantic import AwareDatetime, Field, JsonValue, StrictBool, StrictInt
 
 from app.core.clock import to_text
-from app.core.ids import LicenseId
 from app.core.json import JsonObject
-from app.core.outbox import Event
 from app.http.schema.model import AnswerModel, RequestModel
 from app.licensing import (
     Container,
@@ -25,20 +23,9 @@ from app.licensing import (
     OrderedPosition,
     ProductOptions,
     Ticket,
-    Transfer,
 )
-from editions import Usage
 
 Uint32 = Annotated[StrictInt, Field(ge=0, le=0xFFFF_FFFF)]
-ContextText = Annotated[
-    str,
-    Field(
-        min_length=1,
-        max_length=262_144,
-        description="Context file, armoured text.",
-        examples=["-----BEGIN WOPS CONTEXT-----\neyJhbGciOiJFUzI1NiIs…\n-----END WOPS CONTEXT-----\n"],
-    ),
-]
 
 
 class OptionsOverride(RequestModel):
@@ -408,157 +395,3 @@ class ContainerRestore(RequestModel):
     reason: str = Field(
         min_length=1, max_length=500, examples=["Restored from a backup after a disk failure."]
     )
-
-
-class TransferCreate(RequestModel):
-    """What to move into or out of a container.
-
-    With `activate` and no `license_ids`, every licence of the ticket that can be collected now is.
-    """
-
-    action: Literal["activate", "deactivate", "auto_update"]
-    context: ContextText
-    ticket: str | None = Field(default=None, max_length=64, examples=["NFGSX-VWNYJ-T74CD-48H5B-7NEEJ"])
-    container: str | None = Field(
-        default=None, max_length=32, description="Serial; must be the context's own."
-    )
-    license_ids: list[str] | None = Field(default=None, min_length=1, max_length=100)
-    deactivate_license_ids: list[str] = Field(
-        default_factory=list,
-        max_length=100,
-        description="With `activate`: give these back in the same programming.",
-    )
-
-
-class TransferConfirm(RequestModel):
-    """The container's receipt."""
-
-    receipt: ContextText
-
-
-class TransferLicense(AnswerModel):
-    """One licence of a transfer."""
-
-    license_id: str
-    action: Literal["activate", "deactivate"]
-
-
-class TransferRead(AnswerModel):
-    """A transfer."""
-
-    transfer_id: str
-    container: str
-    ticket: str | None
-    action: Literal["activate", "deactivate", "auto_update"]
-    state: Literal["reserved", "issued", "confirmed", "rolled_back"]
-    base_fuc: int = Field(description="Counter that the context reported.")
-    fuc: int = Field(description="Counter after this programming.")
-    licenses: list[TransferLicense]
-    update: str | None = Field(description="Update file, armoured text; null until issued.")
-    reason: str | None = Field(description="Why it was rolled back.")
-    deadline_at: datetime
-    created_at: datetime
-    issued_at: datetime | None
-    confirmed_at: datetime | None
-
-    @classmethod
-    def of(cls, transfer: Transfer) -> TransferRead:
-        """From the domain's value."""
-        return cls(
-            transfer_id=transfer.transfer_id,
-            container=transfer.container,
-            ticket=transfer.ticket,
-            action=transfer.action.value,
-            state=transfer.state.value,
-            base_fuc=transfer.base_fuc,
-            fuc=transfer.fuc,
-            licenses=[
-                TransferLicense(license_id=each, action=action.value) for each, action in transfer.licenses
-            ],
-            update=transfer.update,
-            reason=transfer.reason,
-            deadline_at=transfer.deadline_at,
-            created_at=transfer.created_at,
-            issued_at=transfer.issued_at,
-            confirmed_at=transfer.confirmed_at,
-        )
-
-
-class EventRead(AnswerModel):
-    """Something that happened; sequences have no gaps."""
-
-    sequence: int
-    event_id: str
-    type: str = Field(examples=["license.collected"])
-    subject: str
-    data: dict[str, JsonValue]
-    occurred_at: datetime
-
-    @classmethod
-    def of(cls, event: Event) -> EventRead:
-        """From the kernel's value."""
-        return cls(
-            sequence=event.sequence,
-            event_id=event.event_id,
-            type=event.type,
-            subject=event.subject,
-            data=cast(dict[str, JsonValue], event.data),
-            occurred_at=event.occurred_at,
-        )
-
-
-class EventsRead(AnswerModel):
-    """Events after a sequence number."""
-
-    data: list[EventRead]
-    last_sequence: int = Field(description="The newest number given so far.")
-    has_more: bool
-
-
-class MeterUsageRead(AnswerModel):
-    """One meter of a month."""
-
-    meter: str
-    included: bool = Field(description="False: the edition does not have it.")
-    used: int
-    open: int = Field(description="Reserved, not counted yet.")
-    limit: int
-    refusal_limit: int
-    overage: str | None
-    edition: str | None
-    thresholds_reached: list[int] = Field(description="Per cent of the limit.")
-
-
-class UsageRead(AnswerModel):
-    """A quota month, Europe/Berlin."""
-
-    period: str = Field(examples=["2026-11"])
-    resets_at: datetime
-    meters: list[MeterUsageRead]
-
-    @classmethod
-    def of(cls, usage: Usage) -> UsageRead:
-        """From the meters' value."""
-        return cls(
-            period=str(usage.month),
-            resets_at=usage.resets_at,
-            meters=[
-                MeterUsageRead(
-                    meter=each.meter,
-                    included=each.included,
-                    used=each.used,
-                    open=each.open,
-                    limit=each.contractual,
-                    refusal_limit=each.refusal,
-                    overage=each.overage,
-                    edition=each.edition,
-                    thresholds_reached=list(each.thresholds),
-                )
-                for each in usage.meters
-            ],
-        )
-
-
-def license_ids_of(ids: list[str]) -> tuple[LicenseId, ...]:
-    """Ids as the domain takes them."""
-    return tuple(LicenseId(each) for each in ids)
