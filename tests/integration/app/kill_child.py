@@ -19,7 +19,7 @@ from app.core.db import Database, Tx, TxAnswer
 from app.core.errors import DomainError
 from app.core.ids import InstanceId
 from app.core.json import JsonObject
-from app.licensing import Programmer
+from app.licensing import Programmer, Started
 from app.main import Server
 from app.settings import Settings
 from fsb_gateway import JobPending, ProgrammingJob, ProgrammingResult
@@ -69,7 +69,7 @@ def _step(op_id: str, value: JsonObject) -> str:
     """Which of the transactions it is, by what it answers."""
     if op_id.startswith("issue:"):
         return "issue"
-    if value.get("fresh") is True:
+    if value.get("started") == str(Started.NEW):
         return "reserve"
     if op_id.startswith("lse_"):
         return "flush"
