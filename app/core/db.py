@@ -21,15 +21,16 @@ from types import TracebackType
 from typing import Any, Literal, Protocol, Self, TypeVar
 
 import pymysql
-from sqlalchemy import bindparam, create_engine, delete, event, insert, select, update
-from sqlalchemy.engine import URL, Engine, make_url
+from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.pool import PoolProxiedConnection, QueuePool
+from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.sql import ClauseElement
 
 from app.core import outbox
 from app.core.clock import Clock, SystemClock, to_us
+from app.core.db_engine import make_engine
 from app.core.db_error import Fault, classify
 from app.core.db_statement import Parameters, SqlValue, StatementCache
 from app.core.errors import (
@@ -55,7 +56,6 @@ _BACKOFF_FIRST_SECONDS = 0.005
 _BACKOFF_MOST_SECONDS = 0.2
 """Jittered pause between attempts, 5–200 ms. **Source:** high availability reference §1.4."""
 
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _SESSION_LIVES = (Fault.RERUN, Fault.BUSY)
 """After these a ROLLBACK is enough; a new session for every lost race would make a crowd slower still."""
 
@@ -185,7 +185,7 @@ class Database:
         deadline: timedelta = timedelta(seconds=12),
     ) -> None:
         self.clock = clock or SystemClock()
-        self._engine = _make_engine(make_url(url), pool_size=pool_size)
+        self._engine = make_engine(make_url(url), pool_size=pool_size)
         self.dialect: Dialect = "sqlite" if self._engine.dialect.name == "sqlite" else "mariadb"
         self._statements = StatementCache(self._engine.dialect)
         self._deadline = deadline.total_seconds()
@@ -447,58 +447,3 @@ def _outcome_unknown() -> CommitOutcomeUnknown:
     return CommitOutcomeUnknown(
         "It is not known whether this was done. Send the same request again: it is done once."
     )
-
-
-def _make_engine(url: URL, *, pool_size: int) -> Engine:
-    common: dict[str, Any] = {"pool_reset_on_return": None, "pool_use_lifo": True, "pool_timeout": 3}
-    if url.get_backend_name() == "sqlite":
-        engine = create_engine(
-            url,
-            poolclass=QueuePool,
-            pool_size=pool_size,
-            max_overflow=pool_size,
-            connect_args={
-                "check_same_thread": False,
-                "isolation_level": None,
-                "timeout": 5.0,
-                "cached_statements": 256,
-            },
-            **common,
-        )
-        event.listen(engine, "connect", _prepare_sqlite)
-        return engine
-    return create_engine(
-        url,
-        # Statements run with positional arguments; PyMySQL's own style is by name.
-        paramstyle="format",
-        pool_size=pool_size,
-        max_overflow=pool_size,
-        pool_recycle=600,
-        # Above a cluster's failover time, below the HTTP deadline. Source: high availability reference §1.4.
-        connect_args={
-            **_transport_of(url),
-            "connect_timeout": 2,
-            "read_timeout": 8,
-            "write_timeout": 8,
-            "charset": "utf8mb4",
-            "init_command": "SET SESSION innodb_snapshot_isolation=ON, innodb_lock_wait_timeout=4,"
-            " wsrep_sync_wait=1, time_zone='+00:00', sql_mode='STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'",
-        },
-        **common,
-    )
-
-
-def _transport_of(url: URL) -> dict[str, bool]:
-    """Nobody listens on the loopback device, and offering TLS costs PyMySQL 2 the reading of every CA certificate.
-
-    **Source:** measured, 30 ms of processor time for each connection.
-    """
-    is_own_choice = any(name.startswith("ssl") for name in url.query)
-    return {"ssl_disabled": True} if url.host in _LOOPBACK and not is_own_choice else {}
-
-
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
