@@ -1,20 +1,13 @@
-"""Tables of this package: seven in the platform schema, three in every instance's own.
+"""Tables of customers, instances and where they are placed: platform schema. Operations, staff and access have theirs.
 
 Times are microseconds since 1970 UTC, booleans 0 or 1, lists and maps compact JSON.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, Integer, String, Table, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Column, Integer, String, Table, Text, UniqueConstraint
 
-from app.core.schema import ID, NAME, instance_metadata, platform_metadata
-
-LABEL = String(64)
-"""Names that become URL segments and user names; tenancy/name.py keeps them at 40 characters."""
-SECRET_HASH = String(64)
-"""HMAC-SHA256 in hexadecimal digits."""
-
-# Platform schema -----------------------------------------------------------------------------------------------
+from app.core.schema import HASH, ID, LABEL, NAME, platform_metadata
 
 customer = Table(
     "customer",
@@ -36,7 +29,7 @@ instance = Table(
     Column("country", String(2), nullable=False),
     Column("firm_code", BigInteger, nullable=False, unique=True),
     Column("pool", String(128), nullable=False),
-    # provisioning, ready, failed: what wops has done with it.
+    # provisioning, ready, frozen, ended, erased, failed: what wops has done with it.
     Column("state", String(16), nullable=False),
     # unknown, ok, degraded, down: what the probes see of it.
     Column("health", String(16), nullable=False),
@@ -48,6 +41,10 @@ instance = Table(
     # When a dated contract begins or ends next, so that the configuration is pushed again.
     Column("config_due_us", BigInteger, nullable=True),
     Column("created_at_us", BigInteger, nullable=False),
+    # For If-Match: raised by every change that staff or customer make to the instance itself.
+    Column("version", Integer, nullable=False, server_default="1"),
+    # After the end of its contract: not to be erased before.
+    Column("retained_until_us", BigInteger, nullable=True),
 )
 
 firm_code = Table(
@@ -72,6 +69,8 @@ contract = Table(
     Column("effective_until_us", BigInteger, nullable=True),
     Column("limits", Text, nullable=True),
     Column("created_at_us", BigInteger, nullable=False),
+    # Where the instance may be placed, e.g. ["DE"]; NULL in rows from before there was a choice: Germany.
+    Column("countries", Text, nullable=True),
     UniqueConstraint("instance_id", "kind", "effective_from_us", name="uq_contract_start"),
 )
 
@@ -85,88 +84,91 @@ box = Table(
     Column("created_at_us", BigInteger, nullable=False),
 )
 
-staff_token = Table(
-    "staff_token",
+server = Table(
+    "server",
     platform_metadata,
-    Column("token_id", ID, primary_key=True),
-    Column("name", NAME, nullable=False),
-    Column("role", String(16), nullable=False),
-    Column("token_hash", SECRET_HASH, nullable=False, unique=True),
+    Column("server_id", ID, primary_key=True),
+    Column("name", LABEL, nullable=False, unique=True),
+    # sqlite (a directory), mariadb
+    Column("kind", String(16), nullable=False),
+    # shared, dedicated
+    Column("purpose", String(16), nullable=False),
+    Column("site", LABEL, nullable=False),
+    Column("country", String(2), nullable=False),
+    # How many instances it may hold, and how many it holds: a guarded counter.
+    Column("capacity", Integer, nullable=False),
+    Column("used", Integer, nullable=False),
+    # active, draining (keeps what it has, takes nothing new), retired
+    Column("state", String(16), nullable=False),
+    # Directory, or host:port.
+    Column("address", String(512), nullable=False),
+    Column("admin_user", LABEL, nullable=True),
+    # AES-GCM under a key derived from the credential key, bound to the server's id.
+    Column("admin_password", Text, nullable=True),
+    # PEM of the CA that the server's certificate comes from; NULL: the connection is not encrypted.
+    Column("tls_ca", Text, nullable=True),
+    Column("version", Integer, nullable=False),
     Column("created_at_us", BigInteger, nullable=False),
-    Column("expires_at_us", BigInteger, nullable=False),
-    Column("revoked_at_us", BigInteger, nullable=True),
 )
 
-operation = Table(
-    "operation",
+placement = Table(
+    "placement",
     platform_metadata,
-    Column("operation_id", ID, primary_key=True),
-    Column("kind", LABEL, nullable=False),
-    Column("object_id", ID, nullable=False),
-    # The object while the operation is unfinished, NULL afterwards: one unfinished operation per object.
-    Column("active_object_id", ID, nullable=True, unique=True),
-    # queued, running, succeeded, failed
+    Column("instance_id", ID, primary_key=True),
+    # 0 holds the database; a High Availability instance has one server per line.
+    Column("ordinal", Integer, primary_key=True, autoincrement=False),
+    Column("server_id", ID, nullable=False, index=True),
+    Column("created_at_us", BigInteger, nullable=False),
+    UniqueConstraint("instance_id", "server_id", name="uq_placement_server"),
+)
+
+instance_database = Table(
+    "instance_database",
+    platform_metadata,
+    Column("instance_id", ID, primary_key=True),
+    Column("server_id", ID, nullable=False),
+    # Of a file or a database: made from the instance's id, never from what somebody typed.
+    Column("database_name", LABEL, nullable=False, unique=True),
+    Column("user_name", LABEL, nullable=True),
+    # AES-GCM under a key derived from the credential key, bound to the instance's id; NULL on SQLite.
+    Column("password", Text, nullable=True),
+    Column("created_at_us", BigInteger, nullable=False),
+)
+
+instance_migration = Table(
+    "instance_migration",
+    platform_metadata,
+    Column("instance_id", ID, primary_key=True),
+    Column("target", String(32), nullable=False),
+    # done, failed
     Column("state", String(16), nullable=False),
-    # [{"name", "state", "attempts", "finished_at_us"}]
-    Column("steps", Text, nullable=False),
-    Column("current_step", Integer, nullable=False),
-    # Of the current step.
+    Column("from_revision", String(32), nullable=True),
+    Column("to_revision", String(32), nullable=True),
     Column("attempts", Integer, nullable=False),
-    Column("due_at_us", BigInteger, nullable=False),
-    Column("owner", ID, nullable=True),
-    Column("lease_until_us", BigInteger, nullable=True),
-    Column("deadline_at_us", BigInteger, nullable=False),
     Column("error_code", LABEL, nullable=True),
     Column("error_message", Text, nullable=True),
-    Column("created_at_us", BigInteger, nullable=False),
-    Column("finished_at_us", BigInteger, nullable=True),
-    # Raised by every change: compare-and-set, and the fencing token of the owner.
-    Column("version", Integer, nullable=False),
-    Index("ix_operation_state_due", "state", "due_at_us"),
+    Column("finished_at_us", BigInteger, nullable=False),
 )
 
-# Instance schema -----------------------------------------------------------------------------------------------
-
-instance_profile = Table(
-    "instance_profile",
-    instance_metadata,
+instance_export = Table(
+    "instance_export",
+    platform_metadata,
     Column("instance_id", ID, primary_key=True),
-    Column("name", LABEL, nullable=False),
-    Column("customer_id", ID, nullable=False),
-    Column("edition", String(32), nullable=False),
-    Column("firm_code", BigInteger, nullable=False),
-    Column("pool", String(128), nullable=False),
-    # ["shared-1"]
-    Column("lines", Text, nullable=False),
-    Column("web_services", Integer, nullable=False),
-    Column("config_version", Integer, nullable=False),
-)
-
-access_policy = Table(
-    "access_policy",
-    instance_metadata,
-    # Always "access": one row, touched first by every change of who may come in.
-    Column("policy_id", String(16), primary_key=True),
-    Column("mode", String(8), nullable=False),
-    Column("methods", Text, nullable=False),
-    Column("networks", Text, nullable=False),
-    # What a caller may do who is let in by his network alone.
-    Column("network_scopes", Text, nullable=False),
-    # Of the policy, for If-Match.
-    Column("version", Integer, nullable=False),
-    # Of policy, clients and profile together: what a line compares to know whether its copy is old.
-    Column("revision", Integer, nullable=False),
-)
-
-api_client = Table(
-    "api_client",
-    instance_metadata,
-    Column("client_id", ID, primary_key=True),
-    Column("name", LABEL, nullable=False),
-    Column("username", NAME, nullable=False, unique=True),
-    Column("secret_hash", SECRET_HASH, nullable=False),
-    Column("scopes", Text, nullable=False),
+    Column("file_name", NAME, nullable=False),
+    Column("sha256", HASH, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    # {"table": rows}
+    Column("contents", Text, nullable=False),
     Column("created_at_us", BigInteger, nullable=False),
-    Column("disabled_at_us", BigInteger, nullable=True),
-    Column("last_used_us", BigInteger, nullable=True),
+    Column("deleted_at_us", BigInteger, nullable=True),
+)
+
+erasure_certificate = Table(
+    "erasure_certificate",
+    platform_metadata,
+    Column("instance_id", ID, primary_key=True),
+    Column("document", Text, nullable=False),
+    Column("key_id", ID, nullable=False),
+    Column("signature", Text, nullable=False),
+    Column("created_at_us", BigInteger, nullable=False),
 )

@@ -17,4 +17,4 @@ def carry_out(db: Database, command: Command | None, body: Callable[[Tx], JsonOb
         asked.charge(tx)
         return body(tx)
 
-    return db.run_tx(asked.op_id, charged, fingerprint=asked.fingerprint)
+    return db.run_command(asked, charged)

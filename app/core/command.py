@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from app.core.ids import new_id
+from app.core.origin import UNNAMED, Origin
 
 if TYPE_CHECKING:
     from app.core.db import Tx
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def _free_of_charge(_tx: Tx) -> None:
+def free_of_charge(_tx: Tx) -> None:
     """A change that no meter counts."""
 
 
@@ -26,11 +27,13 @@ class Command:
         op_id: the same id carries the change out once.
         fingerprint: digest of the request, so that an id cannot be used for two different ones.
         charge: counts the call in the transaction of its effect; may refuse. Not called when nothing new happens.
+        origin: who asks, by which action and why; stands in the audit chain.
     """
 
     op_id: str = field(default_factory=lambda: new_id("op"))
     fingerprint: str = ""
-    charge: Callable[[Tx], None] = _free_of_charge
+    charge: Callable[[Tx], None] = free_of_charge
+    origin: Origin = UNNAMED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,27 +11,22 @@
 from __future__ import annotations
 
 import random
-import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from types import TracebackType
-from typing import Any, Literal, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
 
-import pymysql
 from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.engine import Engine, make_url
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.sql import ClauseElement
 
 from app.core import outbox
 from app.core.clock import Clock, SystemClock, to_us
 from app.core.db_engine import make_engine
 from app.core.db_error import Fault, classify
+from app.core.db_session import DRIVER_ERRORS, Session
 from app.core.db_statement import Parameters, SqlValue, StatementCache
 from app.core.errors import (
     CommitOutcomeUnknown,
@@ -42,9 +37,11 @@ from app.core.errors import (
 )
 from app.core.ids import new_id
 from app.core.json import JsonObject, dump_json, load_object
+from app.core.origin import UNNAMED, Origin
 from app.core.schema import instance_metadata
 
-_DRIVER_ERRORS = (sqlite3.Error, pymysql.err.Error, OSError, PoolTimeout)
+if TYPE_CHECKING:
+    from app.core.command import Command
 
 T = TypeVar("T")
 Dialect = Literal["sqlite", "mariadb"]
@@ -55,9 +52,6 @@ threads, and the other instances go on. Our own decision: twice the sixteen clie
 _BACKOFF_FIRST_SECONDS = 0.005
 _BACKOFF_MOST_SECONDS = 0.2
 """Jittered pause between attempts, 5–200 ms. **Source:** high availability reference §1.4."""
-
-_SESSION_LIVES = (Fault.RERUN, Fault.BUSY)
-"""After these a ROLLBACK is enough; a new session for every lost race would make a crowd slower still."""
 
 _op = instance_metadata.tables["op"]
 _CLAIM_OP = insert(_op).values(
@@ -126,9 +120,12 @@ class Reader:
 class Tx(Reader):
     """One write transaction. Belongs to one thread; its body must have no effect outside the database."""
 
-    def __init__(self, cursor: Any, statements: StatementCache, now: datetime, *, op_id: str) -> None:
+    def __init__(
+        self, cursor: Any, statements: StatementCache, now: datetime, *, op_id: str, origin: Origin = UNNAMED
+    ) -> None:
         super().__init__(cursor, statements, now)
         self.op_id = op_id
+        self.origin = origin
         self.pending_events: list[outbox.PendingEvent] = []
 
     def write(self, statement: ClauseElement, parameters: Parameters | None = None) -> int:
@@ -161,9 +158,23 @@ class Tx(Reader):
         """Free the id of an operation whose whole effect this transaction takes back, so that it can be tried again."""
         self.write(_FORGET_OP, {"b_op": op_id})
 
-    def emit(self, type: str, *, subject: str, data: JsonObject) -> None:  # noqa: A002 - the word of CloudEvents
-        """Add an event to the outbox; it gets its sequence number when the transaction ends."""
-        self.pending_events.append(outbox.PendingEvent(type=type, subject=subject, data=data))
+    def emit(
+        self,
+        type: str,  # noqa: A002 - the word of CloudEvents
+        *,
+        subject: str,
+        data: JsonObject,
+        before: JsonObject | None = None,
+    ) -> None:
+        """Add an event to the outbox and the audit chain; it gets its sequence number when the transaction ends.
+
+        Args:
+            type: what happened, e.g. `item.changed`.
+            subject: id of the object it happened to.
+            data: what readers of the event learn; for a change, how things are now.
+            before: how they were, for the audit alone. Neither may hold a secret or a person's name.
+        """
+        self.pending_events.append(outbox.PendingEvent(type=type, subject=subject, data=data, before=before))
 
 
 class Database:
@@ -192,17 +203,40 @@ class Database:
         # SQLite has one writer. Waiting for a lock beats polling a busy file from many threads.
         self._places = threading.Semaphore(MOST_AT_ONCE)
         self._writer = threading.Lock() if self.dialect == "sqlite" else None
+        self._last_link: outbox.Link | None = None
 
     @property
     def engine(self) -> Engine:
         """For migrations and tests; everything else goes through `run_tx` and `read`."""
         return self._engine
 
+    @property
+    def last_link(self) -> outbox.Link | None:
+        """The newest link of the audit chain that was written through here; None before the first."""
+        return self._last_link
+
+    def note_link(self, link: outbox.Link) -> None:
+        """Remember a link that has just been committed; an older one that comes late changes nothing."""
+        last = self._last_link
+        if last is None or last.sequence < link.sequence:
+            self._last_link = link
+
     def close(self) -> None:
         """Close all idle connections."""
         self._engine.dispose()
 
-    def run_tx(self, op_id: str, body: Callable[[Tx], JsonObject], *, fingerprint: str = "") -> TxAnswer:
+    def run_command(self, command: Command, body: Callable[[Tx], JsonObject]) -> TxAnswer:
+        """Carry out what somebody asked for; see `run_tx`. The body charges the command if it does anything new."""
+        return self.run_tx(command.op_id, body, fingerprint=command.fingerprint, origin=command.origin)
+
+    def run_tx(
+        self,
+        op_id: str,
+        body: Callable[[Tx], JsonObject],
+        *,
+        fingerprint: str = "",
+        origin: Origin = UNNAMED,
+    ) -> TxAnswer:
         """Carry out an operation exactly once, whatever is retried, killed or repeated.
 
         Inserts the operation id, runs the body, stores its answer, commits; all in one transaction. Errors
@@ -212,6 +246,7 @@ class Database:
             op_id: names the operation; at most 191 characters.
             body: pure SQL through the `Tx`; may run several times.
             fingerprint: digest of the request, at most 64 characters.
+            origin: who asked, for the audit chain.
 
         Raises:
             OperationIdReused: the id was used before with another fingerprint.
@@ -221,12 +256,12 @@ class Database:
             DomainError: whatever the body raised; nothing was written.
         """
         with self._place():
-            return self._run_until_done(op_id, body, fingerprint)
+            return self._run_until_done(_Claim(op_id, fingerprint, origin), body)
 
-    def _run_until_done(self, op_id: str, body: Callable[[Tx], JsonObject], fingerprint: str) -> TxAnswer:
+    def _run_until_done(self, claim: _Claim, body: Callable[[Tx], JsonObject]) -> TxAnswer:
         retry = _Retry(self.clock, self._deadline)
         while True:
-            attempt = _Attempt(self, op_id, fingerprint)
+            attempt = _Attempt(self, claim)
             try:
                 with self._turn_to_write(retry, attempt):
                     return attempt.run(body)
@@ -235,7 +270,7 @@ class Database:
                 if retry.maybe_committed:
                     raise _outcome_unknown() from error
                 raise
-            except _DRIVER_ERRORS as error:
+            except DRIVER_ERRORS as error:
                 retry.again_or_raise(error, attempt)
                 if attempt.fault in (Fault.RECONNECT, Fault.UNKNOWN):
                     self._engine.dispose(close=False)
@@ -288,121 +323,79 @@ class Database:
     def _read_until_done(self, body: Callable[[Reader], T]) -> T:
         retry = _Retry(self.clock, self._deadline)
         while True:
-            attempt = _Attempt(self, "", "")
+            attempt = _Attempt(self, _READING)
             try:
                 return attempt.read(body)
-            except _DRIVER_ERRORS as error:
+            except DRIVER_ERRORS as error:
                 retry.again_or_raise(error, attempt)
                 if attempt.fault is Fault.RECONNECT:
                     self._engine.dispose(close=False)
 
 
+class _Claim(NamedTuple):
+    """Under which id an operation runs, what was asked, and by whom."""
+
+    op_id: str
+    fingerprint: str
+    origin: Origin
+
+
+_READING = _Claim("", "", UNNAMED)
+
+
 class _Attempt:
     """One try of one transaction on one connection."""
 
-    def __init__(self, db: Database, op_id: str, fingerprint: str) -> None:
+    def __init__(self, db: Database, claim: _Claim) -> None:
         self._db = db
-        self._op_id = op_id
-        self._fingerprint = fingerprint
+        self._claim = claim
         self.phase: Literal["begin", "claim", "body", "commit"] = "begin"
         self.fault: Fault | None = None
 
     def run(self, body: Callable[[Tx], JsonObject]) -> TxAnswer:
-        with _Session(self._db, immediate=True) as session:
-            tx = Tx(session.cursor, self._db._statements, self._db.clock.now(), op_id=self._op_id)
+        with Session(self._db.engine, immediate=True) as session:
+            op_id = self._claim.op_id
+            tx = Tx(
+                session.cursor,
+                self._db._statements,
+                self._db.clock.now(),
+                op_id=op_id,
+                origin=self._claim.origin,
+            )
             self.phase = "claim"
             claim: Mapping[str, SqlValue] = {
-                "b_op": self._op_id,
-                "b_fingerprint": self._fingerprint,
+                "b_op": op_id,
+                "b_fingerprint": self._claim.fingerprint,
                 "b_now": to_us(tx.now),
             }
             if not tx.insert_if_absent(_CLAIM_OP, claim):
                 return self._replay(tx)
             self.phase = "body"
             value = body(tx)
-            if tx.pending_events:
-                outbox.write_events(tx, tx.pending_events)
-            tx.write(_STORE_ANSWER, {"b_op": self._op_id, "b_answer": dump_json(value)})
+            link = outbox.write_events(tx, tx.pending_events) if tx.pending_events else None
+            tx.write(_STORE_ANSWER, {"b_op": op_id, "b_answer": dump_json(value)})
             self.phase = "commit"
             session.commit()
+            if link is not None:
+                self._db.note_link(link)
             return TxAnswer(value=value, replayed=False)
 
     def _replay(self, tx: Tx) -> TxAnswer:
-        row = tx.first(_STORED_ANSWER, {"b_op": self._op_id})
+        row = tx.first(_STORED_ANSWER, {"b_op": self._claim.op_id})
         if row is None or row.answer is None:
             raise OperationInProgress(
                 "The first attempt of this operation has not ended yet; try again shortly."
             )
-        if row.fingerprint != self._fingerprint:
+        if row.fingerprint != self._claim.fingerprint:
             raise OperationIdReused(
                 "This idempotency key was used before for another request; take a new one."
             )
         return TxAnswer(value=load_object(row.answer), replayed=True)
 
     def read(self, body: Callable[[Reader], T]) -> T:
-        with _Session(self._db, immediate=False) as session:
+        with Session(self._db.engine, immediate=False) as session:
             self.phase = "body"
             return body(Reader(session.cursor, self._db._statements, self._db.clock.now()))
-
-
-class _Session:
-    """A pooled connection with an open transaction: rolled back unless committed, dropped when broken."""
-
-    def __init__(self, db: Database, *, immediate: bool) -> None:
-        self._connection = _connect(db._engine)
-        self._is_sqlite = db.dialect == "sqlite"
-        self._immediate = immediate
-        self._open = False
-        self.cursor: Any = None
-
-    def __enter__(self) -> Self:
-        try:
-            self.cursor = self._connection.cursor()
-            if self._is_sqlite:
-                self.cursor.execute("BEGIN IMMEDIATE" if self._immediate else "BEGIN")
-        except BaseException:
-            self._connection.invalidate()
-            raise
-        self._open = True
-        return self
-
-    def commit(self) -> None:
-        self._connection.commit()
-        self._open = False
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if isinstance(error, _DRIVER_ERRORS) and classify(error, committing=False) not in _SESSION_LIVES:
-            self._drop()
-            return
-        try:
-            if self._open:
-                self._connection.rollback()
-            self.cursor.close()
-        except _DRIVER_ERRORS:
-            self._connection.invalidate()
-            return
-        self._connection.close()
-
-    def _drop(self) -> None:
-        """Whatever state the session is in, closing it is the rollback that cannot fail."""
-        if self._is_sqlite:
-            # ... except that SQLite keeps a closed connection, and its lock on the file, until the last cursor
-            # is gone, and the error's own traceback holds ours. Source: sqlite.org/c3ref/close.html.
-            with suppress(*_DRIVER_ERRORS):
-                self.cursor.close()
-            with suppress(*_DRIVER_ERRORS):
-                self._connection.rollback()
-        self._connection.invalidate()
-
-
-def _connect(engine: Engine) -> PoolProxiedConnection:
-    try:
-        return engine.raw_connection()
-    except DBAPIError as error:
-        # SQLAlchemy examines the first connection of an engine by itself and wraps what the driver raises.
-        raise error.orig or error from None
 
 
 class _Retry:

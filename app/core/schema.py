@@ -17,6 +17,10 @@ NAME = String(191)
 
 Source: MariaDB 10.11 manual, "InnoDB Limitations".
 """
+LABEL = String(64)
+"""Names that become URL segments, user names and words of ours; people's choices are kept at 40 characters."""
+HASH = String(64)
+"""SHA-256 or HMAC-SHA256 in hexadecimal digits."""
 
 instance_metadata = MetaData()
 platform_metadata = MetaData()
@@ -50,6 +54,13 @@ def add_kernel_tables(metadata: MetaData) -> None:
         Column("data", Text, nullable=False),
         Column("occurred_at_us", BigInteger, nullable=False),
         Column("delivery", Integer, nullable=False),
+        # Audit: who, by which action, why, what it was before; and the chain that shows any later change.
+        Column("actor", Text, nullable=True),
+        Column("action", String(128), nullable=True),
+        Column("request_id", ID, nullable=True),
+        Column("reason", Text, nullable=True),
+        Column("before_change", Text, nullable=True),
+        Column("hash", HASH, nullable=True),
     )
 
 

@@ -28,6 +28,7 @@ from app.core.command import Command
 from app.core.db import Tx
 from app.core.errors import OperationInProgress
 from app.core.logging import bind
+from app.core.origin import Actor, Origin
 from app.http.idempotency import REPLAYED, operation_id_of
 from app.http.problem import problem_response
 from app.http.request_body import fingerprint, read_body
@@ -40,7 +41,7 @@ from editions import (
     count_call,
     rate_limit_headers,
 )
-from tenancy import Address, Admitted, BasicCredentials, Scope
+from tenancy import Address, Admitted, BasicCredentials, Principal, Scope
 
 PROCESSED: Final = frozenset({404, 409, 412})
 """Refusals that a service has worked out; together with every answer below 400 they count."""
@@ -191,7 +192,11 @@ class WebServiceRoute(APIRoute):
                 op_id = operation_id_of(
                     request, principal=principal, operation=operation, required=key_required
                 )
-                command = Command(op_id=op_id, fingerprint=fingerprint(request, body))
+                command = Command(
+                    op_id=op_id,
+                    fingerprint=fingerprint(request, body),
+                    origin=origin_of(request, admitted.principal, action=operation),
+                )
             call = Call(request, runtime, admitted, operation=operation, command=command)
             request.state.call = call
             if reads:
@@ -248,6 +253,12 @@ async def check_edition(runtime: InstanceRuntime) -> None:
     if runtime.access.held_web_services():
         return
     await to_thread.run_sync(runtime.require_web_services)
+
+
+def origin_of(request: Request, principal: Principal, *, action: str) -> Origin:
+    """Who asks for a change of an instance, for its audit chain."""
+    actor = Actor(kind=principal.kind, actor_id=principal.client_id or principal.name)
+    return Origin(actor=actor, action=action, request_id=request.scope["wops.request_id"])
 
 
 def call_of(request: Request) -> Call:

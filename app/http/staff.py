@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
+from urllib.parse import unquote
 
 from anyio import to_thread
 from fastapi.routing import APIRoute
@@ -11,7 +12,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.core.command import Command
+from app.core.errors import InputInvalid
 from app.core.logging import bind
+from app.core.origin import Actor, Origin
 from app.http.idempotency import operation_id_of
 from app.http.request_body import fingerprint, read_body
 from tenancy import StaffPrincipal, StaffRole, StaffTokenService
@@ -21,6 +24,9 @@ LOCAL_OPERATOR: Final = StaffPrincipal(token_id="local", name="control-socket", 
 _BEARER_MAX: Final = 512
 _WRITERS: Final[frozenset[StaffRole]] = frozenset({"operator", "admin"})
 ADMIN_ONLY: Final = "x-wops-admin-only"
+REASON: Final = "Wops-Reason"
+"""Header of every change by staff: why. Stands in the audit chain."""
+_REASON_MAX: Final = 500
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -48,7 +54,11 @@ class StaffRoute(APIRoute):
                     operation=operation,
                     required=request.method == "POST",
                 )
-                request.state.command = Command(op_id=op_id, fingerprint=fingerprint(request, body))
+                request.state.command = Command(
+                    op_id=op_id,
+                    fingerprint=fingerprint(request, body),
+                    origin=_origin_of(request, principal, action=operation),
+                )
             return await original(request)
 
         return handle
@@ -58,6 +68,24 @@ def command_of(request: Request) -> Command:
     """The operation id and fingerprint of a change by staff."""
     command: Command = request.state.command
     return command
+
+
+def _origin_of(request: Request, principal: StaffPrincipal, *, action: str) -> Origin:
+    actor = Actor(kind="staff", actor_id=principal.token_id)
+    return Origin(
+        actor=actor,
+        action=action,
+        request_id=request.scope["wops.request_id"],
+        reason=_reason_of(request),
+    )
+
+
+def _reason_of(request: Request) -> str:
+    """Why, as the caller says in a header; percent-encoded, because headers are ASCII (RFC 8187 §3.2.1)."""
+    given = unquote(request.headers.get(REASON, ""))
+    if len(given) > _REASON_MAX or not given.isprintable():
+        raise InputInvalid(f"{REASON} holds at most {_REASON_MAX} printable characters.", field=REASON)
+    return given
 
 
 async def _principal_of(request: Request) -> StaffPrincipal:

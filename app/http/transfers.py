@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Annotated, Any, Final
 
 from anyio import to_thread
@@ -10,9 +11,10 @@ from fastapi import APIRouter, Path, Response
 from fastapi.responses import PlainTextResponse
 from starlette.requests import Request
 
-from app.core.command import Command
+from app.core.command import Command, free_of_charge
 from app.core.errors import InputInvalid
 from app.core.ids import LicenseId, TransferId
+from app.core.origin import Actor, Origin
 from app.http.call import PlainRoute, WebServiceRoute, call_of, needs
 from app.http.idempotency import REPLAYED, operation_id_of
 from app.http.instance_api import InstanceName
@@ -130,7 +132,7 @@ async def confirm_transfer(
     A receipt is never refused for a quota; the same one again changes nothing.
     """
     call = call_of(request)
-    command = Command(op_id=call.command.op_id, fingerprint=call.command.fingerprint)
+    command = replace(call.command, charge=free_of_charge)
     transfer, new = await call.runtime.transfers.confirm_transfer(
         TransferId(transfer_id), read_context(body.receipt), command
     )
@@ -329,4 +331,7 @@ def _command(request: Request, operation: str, shown: Context, token: str) -> Co
     """
     principal = "\x00".join((_HOLDER, shown.serial, shown.signing_key_thumbprint, token))
     op_id = operation_id_of(request, principal=principal, operation=operation, required=False)
-    return Command(op_id=op_id, fingerprint=fingerprint(request, request.state.body))
+    # What he shows is a secret that lets anybody collect, so the audit chain names his container instead.
+    actor = Actor(kind="holder", actor_id=f"container:{shown.serial}")
+    origin = Origin(actor=actor, action=operation, request_id=request.scope["wops.request_id"])
+    return Command(op_id=op_id, fingerprint=fingerprint(request, request.state.body), origin=origin)

@@ -17,7 +17,7 @@ from app.core.db import Reader, Row, Tx
 from app.core.db_statement import Parameters
 from app.core.ids import ApiClientId, CustomerId, InstanceId, LineId
 from app.core.json import dump_json, load_json
-from tenancy import tables
+from tenancy.access import tables
 from tenancy.access.policy import (
     AccessPolicy,
     AccessSnapshot,

@@ -11,8 +11,8 @@ from app.core.clock import from_us, to_text, to_us
 from app.core.db import Reader, Row, Tx
 from app.core.ids import OperationId
 from app.core.json import JsonObject, dump_json, load_json
-from tenancy import tables
 from tenancy.errors import OperationNotFound
+from tenancy.operation import tables
 from tenancy.operation.plan import Operation, OperationState, Step, StepState
 
 _operation = tables.operation

@@ -8,8 +8,8 @@ from sqlalchemy import bindparam, insert, select, update
 
 from app.core.clock import from_us, to_us
 from app.core.db import Reader, Row, Tx
-from tenancy import tables
 from tenancy.errors import StaffTokenNotFound
+from tenancy.staff import tables
 from tenancy.staff.record import StaffRole, StaffToken
 
 _token = tables.staff_token

@@ -68,7 +68,7 @@ class ContainerService:
             command.charge(tx)
             return {"new": True}
 
-        answer = self._db.run_tx(command.op_id, body, fingerprint=command.fingerprint)
+        answer = self._db.run_command(command, body)
         return Done(value=self.get_container(serial), replayed=answer.replayed or not answer.value["new"])
 
     def restore_container(
@@ -98,7 +98,7 @@ class ContainerService:
             command.charge(tx)
             return {}
 
-        answer = self._db.run_tx(command.op_id, body, fingerprint=command.fingerprint)
+        answer = self._db.run_command(command, body)
         return Done(value=self.get_container(serial), replayed=answer.replayed)
 
 

@@ -37,7 +37,7 @@ class ItemService:
                 )
             return {"created": False}
 
-        answer = self._db.run_tx(command.op_id, body, fingerprint=command.fingerprint)
+        answer = self._db.run_command(command, body)
         created = bool(answer.value["created"])
         return Done(value=self.get_item(draft.sku), replayed=answer.replayed or not created, created=created)
 
@@ -61,7 +61,7 @@ class ItemService:
             command.charge(tx)
             return {}
 
-        answer = self._db.run_tx(command.op_id, body, fingerprint=command.fingerprint)
+        answer = self._db.run_command(command, body)
         return Done(value=self.get_item(draft.sku), replayed=answer.replayed)
 
     def get_item(self, sku: str) -> Item:

@@ -48,7 +48,7 @@ class OrderService:
                 command.charge(tx)
             return {"created": created, "extended": bool(added)}
 
-        answer = self._db.run_tx(command.op_id, body, fingerprint=command.fingerprint)
+        answer = self._db.run_command(command, body)
         replayed = answer.replayed or not answer.value["extended"]
         return Done(
             value=self.get_order(draft.order_number), replayed=replayed, created=bool(answer.value["created"])

@@ -111,7 +111,7 @@ def confirm_by_receipt(
         command.charge(tx)
         return {"new": True}
 
-    answer = db.run_tx(command.op_id, body, fingerprint=command.fingerprint)
+    answer = db.run_command(command, body)
     if "unexpected" in answer.value:
         raise unexpected_state(receipt.serial, UnexpectedReason(str(answer.value["unexpected"])))
     return bool(answer.value["new"]) and not answer.replayed

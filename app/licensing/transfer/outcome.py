@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from app.core.db import Database, Tx
 from app.core.json import JsonObject
+from app.core.origin import system_origin
 from app.licensing.container import repository as containers
 from app.licensing.container.container_rule import ContainerState
 from app.licensing.errors import ContainerBlocked, ContainerUnexpectedState, TransferRolledBack
@@ -21,6 +22,8 @@ from app.licensing.transfer.transfer_plan import Transfer, TransferState
 from editions import Month, metering
 from fsb_gateway import ProgrammingResult
 
+_ISSUING = system_origin("startTransfer.issue")
+_ROLLING_BACK = system_origin("startTransfer.rollBack")
 _ISSUED_EVENT = {LicenseAction.ACTIVATE: "license.collected", LicenseAction.DEACTIVATE: "license.returned"}
 
 
@@ -57,7 +60,7 @@ def issue(db: Database, transfer: Transfer, result: ProgrammingResult) -> Transf
         return {"issued": True}
 
     try:
-        replayed = db.run_tx(f"issue:{transfer.transfer_id}", body).replayed
+        replayed = db.run_tx(f"issue:{transfer.transfer_id}", body, origin=_ISSUING).replayed
     except (ContainerBlocked, ContainerUnexpectedState) as stopped:
         roll_back(db, transfer, stopped.code)
         replayed = True
@@ -113,4 +116,6 @@ def roll_back(db: Database, transfer: Transfer, reason: str) -> bool:
         )
         return {"rolled_back": True}
 
-    return bool(db.run_tx(f"rollback:{transfer.transfer_id}", body).value["rolled_back"])
+    return bool(
+        db.run_tx(f"rollback:{transfer.transfer_id}", body, origin=_ROLLING_BACK).value["rolled_back"]
+    )

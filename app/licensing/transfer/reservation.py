@@ -183,7 +183,7 @@ def reserve(
         opened = reserving.opened
         return value
 
-    answer = db.run_tx(command.op_id, body, fingerprint=command.fingerprint)
+    answer = db.run_command(command, body)
     value = answer.value
     if "unexpected" in value:
         raise unexpected_state(request.context.serial, UnexpectedReason(str(value["unexpected"])))

@@ -18,7 +18,12 @@ from sqlalchemy.dialects.mysql import MEDIUMTEXT
 from sqlalchemy.pool import NullPool
 
 import app.licensing.tables
+import app.operations.audit.tables
+import app.operations.probe.tables
 import editions.tables
+import tenancy.access.tables
+import tenancy.operation.tables
+import tenancy.staff.tables
 import tenancy.tables
 from app.core.migrate import MIGRATIONS, Tree, current, head, upgrade
 from app.core.schema import instance_metadata, platform_metadata
@@ -27,7 +32,16 @@ from tests.service.mariadb import MariaDbServer
 
 TREES: tuple[Tree, ...] = ("instance", "platform")
 METADATA: dict[Tree, MetaData] = {"instance": instance_metadata, "platform": platform_metadata}
-TABLE_MODULES = (app.licensing.tables, editions.tables, tenancy.tables)
+TABLE_MODULES = (
+    app.licensing.tables,
+    app.operations.audit.tables,
+    app.operations.probe.tables,
+    editions.tables,
+    tenancy.access.tables,
+    tenancy.operation.tables,
+    tenancy.staff.tables,
+    tenancy.tables,
+)
 """Importing them is what fills the metadata."""
 
 COLLATION = "utf8mb4_nopad_bin"

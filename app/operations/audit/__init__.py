@@ -1,0 +1,1 @@
+"""The audit chain as a whole: checkpoints, reading, export, verification."""

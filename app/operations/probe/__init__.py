@@ -1,0 +1,1 @@
+"""Probes: what is promised, tried again and again while everything runs."""
