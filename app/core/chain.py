@@ -1,5 +1,6 @@
-"""The audit chain: each entry's hash covers its predecessor's, so that nothing can be changed, removed or put in
-between unseen by anybody who holds one later hash.
+"""The audit chain: each entry's hash covers its predecessor's.
+
+Nothing can be changed, removed or put in between unseen by anybody who holds one later hash.
 
     hash(n) = SHA-256(hash(n-1) ":" SHA-256(entry n))
 

@@ -24,10 +24,10 @@ from sqlalchemy.sql import ClauseElement
 
 from app.core import outbox
 from app.core.clock import Clock, SystemClock, to_us
-from app.core.db_engine import make_engine
+from app.core.db_engine import ServerEngines, make_engine
 from app.core.db_error import Fault, classify
 from app.core.db_session import DRIVER_ERRORS, Session
-from app.core.db_statement import Parameters, SqlValue, StatementCache
+from app.core.db_statement import Parameters, SqlValue, StatementCache, statements_for
 from app.core.errors import (
     CommitOutcomeUnknown,
     DatabaseUnavailable,
@@ -38,6 +38,7 @@ from app.core.errors import (
 from app.core.ids import new_id
 from app.core.json import JsonObject, dump_json, load_object
 from app.core.origin import UNNAMED, Origin
+from app.core.outbox_chain import ChainBehind, ChainEnd, Link, chain_some, has_unchained
 from app.core.schema import instance_metadata
 
 if TYPE_CHECKING:
@@ -183,7 +184,8 @@ class Database:
     Args:
         url: `sqlite:///path` or `mysql+pymysql://user:password@host:port/name`.
         clock: gives transactions their time.
-        pool_size: connections kept open at most.
+        pool_size: connections kept open at most, if the database has a pool for itself.
+        engines: of its server, when it is one of many there: they share what they can and bound their connections.
         deadline: how long `run_tx` and `read` keep trying before they give up.
     """
 
@@ -194,16 +196,20 @@ class Database:
         clock: Clock | None = None,
         pool_size: int = 5,
         deadline: timedelta = timedelta(seconds=12),
+        engines: ServerEngines | None = None,
     ) -> None:
         self.clock = clock or SystemClock()
-        self._engine = make_engine(make_url(url), pool_size=pool_size)
+        if engines is None:
+            self._engine = make_engine(make_url(url), pool_size=pool_size)
+        else:
+            self._engine = engines.make_engine(url)
         self.dialect: Dialect = "sqlite" if self._engine.dialect.name == "sqlite" else "mariadb"
-        self._statements = StatementCache(self._engine.dialect)
+        self._statements = statements_for(self._engine.dialect)
         self._deadline = deadline.total_seconds()
         # SQLite has one writer. Waiting for a lock beats polling a busy file from many threads.
         self._places = threading.Semaphore(MOST_AT_ONCE)
         self._writer = threading.Lock() if self.dialect == "sqlite" else None
-        self._last_link: outbox.Link | None = None
+        self.chain_end = ChainEnd()
 
     @property
     def engine(self) -> Engine:
@@ -211,15 +217,9 @@ class Database:
         return self._engine
 
     @property
-    def last_link(self) -> outbox.Link | None:
+    def last_link(self) -> Link | None:
         """The newest link of the audit chain that was written through here; None before the first."""
-        return self._last_link
-
-    def note_link(self, link: outbox.Link) -> None:
-        """Remember a link that has just been committed; an older one that comes late changes nothing."""
-        last = self._last_link
-        if last is None or last.sequence < link.sequence:
-            self._last_link = link
+        return self.chain_end.link
 
     def close(self) -> None:
         """Close all idle connections."""
@@ -256,10 +256,10 @@ class Database:
             DomainError: whatever the body raised; nothing was written.
         """
         with self._place():
-            return self._run_until_done(_Claim(op_id, fingerprint, origin), body)
+            retry = _Retry(self.clock, self._deadline)
+            return self._run_until_done(_Claim(op_id, fingerprint, origin), body, retry)
 
-    def _run_until_done(self, claim: _Claim, body: Callable[[Tx], JsonObject]) -> TxAnswer:
-        retry = _Retry(self.clock, self._deadline)
+    def _run_until_done(self, claim: _Claim, body: Callable[[Tx], JsonObject], retry: _Retry) -> TxAnswer:
         while True:
             attempt = _Attempt(self, claim)
             try:
@@ -270,7 +270,11 @@ class Database:
                 if retry.maybe_committed:
                     raise _outcome_unknown() from error
                 raise
+            except ChainBehind:
+                self._catch_up(retry)
             except DRIVER_ERRORS as error:
+                if classify(error, committing=attempt.phase == "commit") is Fault.UNKNOWN:
+                    self.chain_end.note_unsure()
                 retry.again_or_raise(error, attempt)
                 if attempt.fault in (Fault.RECONNECT, Fault.UNKNOWN):
                     self._engine.dispose(close=False)
@@ -311,6 +315,36 @@ class Database:
 
         return int(str(self.run_tx(new_id("forget"), body).value["forgotten"]))
 
+    def chain_up(self) -> int:
+        """Give events that an older wops has written their hashes, some per transaction; returns how many.
+
+        Goes on for as long as there are any: the deadline is that of each transaction. Whoever writes an event does so
+        as well, within his own deadline; called beforehand it keeps him from waiting.
+        """
+        total = 0
+        with self._place():
+            # Asked first, for most of the time there is nothing to write.
+            while self._read_until_done(has_unchained):
+                total += self._chain_some(_Retry(self.clock, self._deadline))
+        return total
+
+    def _chain_some(self, retry: _Retry) -> int:
+        return int(str(self._run_until_done(_chaining(), chain_some, retry).value["chained"]))
+
+    def _catch_up(self, retry: _Retry) -> None:
+        """Chain what stands before somebody's own event, while he can wait; the next writer goes on from there."""
+        try:
+            while retry.left() > 0:
+                if not self._chain_some(_Retry(self.clock, retry.left())):
+                    return
+            raise DatabaseUnavailable(
+                "This database is still being brought up to date. Nothing was changed; try again shortly."
+            )
+        except DomainError as error:
+            if retry.maybe_committed:
+                raise _outcome_unknown() from error
+            raise
+
     def read(self, body: Callable[[Reader], T]) -> T:
         """Run a body on one consistent view; writes nothing.
 
@@ -341,6 +375,10 @@ class _Claim(NamedTuple):
 
 
 _READING = _Claim("", "", UNNAMED)
+
+
+def _chaining() -> _Claim:
+    return _Claim(new_id("chain"), "", UNNAMED)
 
 
 class _Attempt:
@@ -377,7 +415,7 @@ class _Attempt:
             self.phase = "commit"
             session.commit()
             if link is not None:
-                self._db.note_link(link)
+                self._db.chain_end.note(link)
             return TxAnswer(value=value, replayed=False)
 
     def _replay(self, tx: Tx) -> TxAnswer:

@@ -43,6 +43,7 @@ class Session:
         return self
 
     def commit(self) -> None:
+        """End the transaction; what it wrote is there to stay."""
         self._connection.commit()
         self._open = False
 

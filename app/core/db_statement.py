@@ -47,7 +47,7 @@ class Prepared:
 
 
 class StatementCache:
-    """Prepared statements of one engine. Thread-safe: a race only compiles twice."""
+    """Prepared statements of one dialect. Thread-safe: a race only compiles twice."""
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
@@ -59,6 +59,16 @@ class StatementCache:
         if prepared is None:
             prepared = self._prepared[statement] = _compile(statement, self._dialect)
         return prepared
+
+
+_caches: dict[tuple[str, str], StatementCache] = {}
+
+
+def statements_for(dialect: Dialect) -> StatementCache:
+    """The statements of all engines that speak a dialect: a thousand databases do not prepare them a thousand times."""
+    key = (dialect.name, dialect.paramstyle)
+    found = _caches.get(key)
+    return _caches.setdefault(key, StatementCache(dialect)) if found is None else found
 
 
 def _compile(statement: ClauseElement, dialect: Dialect) -> Prepared:

@@ -26,6 +26,8 @@ from app.core.clock import from_us, to_text
 
 _CONTEXT: Final = ("request_id", "instance", "principal", "line")
 _OURS: Final = frozenset({"timestamp", "level", "event", "logger", "exception", "stack", "stack_info"})
+_NOT_KEPT: Final = frozenset({"_record", "color_message"})
+"""The second is the event once more, with escape sequences for a terminal. **Source:** uvicorn's `logging.py`."""
 _QUIET: Final = ("sqlalchemy", "alembic", "httpx", "httpcore")
 """They log statements with their values, or every request a second time, below WARNING."""
 _BRIDGED: Final = ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi", *_QUIET)
@@ -227,7 +229,7 @@ def _add_extra(logger: Any, method: str, event: EventDict) -> EventDict:
     """Keep `extra=` fields; one that is named like a part of the line keeps its value under another name."""
     extra = structlog.stdlib.ExtraAdder()(logger, method, {"_record": event["_record"]})
     for name, value in extra.items():
-        if name != "_record":
+        if name not in _NOT_KEPT:
             event[f"extra_{name}" if name in _OURS else name] = value
     return event
 

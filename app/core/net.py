@@ -8,7 +8,7 @@ NetError
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -16,7 +16,7 @@ from typing import Self, cast
 
 import httpx
 
-from app.core.errors import DomainError
+from app.core.errors import DomainError, InputInvalid
 from app.core.ids import new_id
 from app.core.json import JsonObject, JsonValue
 
@@ -37,12 +37,12 @@ class NetUnavailable(NetError):
 
 
 class NetRejected(NetError):
-    """The other side refused; `status` and `reason` (their code) say why."""
+    """The other side refused; `status` and `reason` (their code) say why, `faults` which fields of the request."""
 
     code = "net_rejected"
 
-    def __init__(self, message: str, *, status: int, reason: str) -> None:
-        super().__init__(message, status=status, reason=reason)
+    def __init__(self, message: str, *, status: int, reason: str, faults: Sequence[str] = ()) -> None:
+        super().__init__(message, status=status, reason=reason, faults=list(faults))
         self.status = status
         self.reason = reason
 
@@ -95,6 +95,9 @@ class ApiSession:
         socket: a Unix socket to go through instead of the address.
         bearer: staff token.
         basic: user name and secret of an API client.
+
+    Raises:
+        InputInvalid: that is no address, or the token has other than ASCII characters.
     """
 
     def __init__(
@@ -105,7 +108,10 @@ class ApiSession:
         bearer: str | None = None,
         basic: tuple[str, str] | None = None,
     ) -> None:
+        _check_address(base_url)
         transport = httpx.HTTPTransport(uds=str(socket)) if socket is not None else None
+        if bearer is not None and not (bearer.isascii() and bearer.isprintable()):
+            raise InputInvalid("A staff token has letters, digits, `-` and `_` only.", field="token")
         headers = {"Authorization": f"Bearer {bearer}"} if bearer is not None else {}
         self._where = base_url if socket is None else str(socket)
         self._client = httpx.Client(
@@ -133,10 +139,26 @@ class ApiSession:
         """Read something."""
         return self._send("GET", path, query=query)
 
-    def get_all(self, path: str) -> list[JsonObject]:
+    def stream(self, path: str, **query: str | int) -> Iterator[bytes]:
+        """Read something long, piece by piece.
+
+        Raises:
+            NetUnavailable: nobody answered, or the answer broke off.
+            NetRejected: the other side refused.
+        """
+        try:
+            with self._client.stream("GET", path, params=query or None) as answer:
+                if answer.status_code >= 400:
+                    answer.read()
+                    raise _rejected(answer.status_code, _content(answer))
+                yield from answer.iter_bytes()
+        except httpx.HTTPError as error:
+            raise NetUnavailable(f"{self._where} does not answer, or stopped in the middle.") from error
+
+    def get_all(self, path: str, **query: str | int) -> list[JsonObject]:
         """Read all pages of a list."""
         found: list[JsonObject] = []
-        cursor: dict[str, str | int] = {"limit": 100}
+        cursor: dict[str, str | int] = {"limit": 100, **query}
         while True:
             reply = self.get(path, **cursor)
             found += reply.list()
@@ -146,13 +168,30 @@ class ApiSession:
                 return found
             cursor["cursor"] = following
 
-    def post(self, path: str, body: JsonObject, *, key: str | None = None) -> Reply:
-        """Change something, once: the request carries an idempotency key, a new one unless one is given."""
-        return self._send("POST", path, body=body, headers={"Idempotency-Key": key or new_id("key")})
+    def post(
+        self, path: str, body: JsonObject, *, key: str | None = None, if_match: str | None = None
+    ) -> Reply:
+        """Change something, once: the request carries an idempotency key, a new one unless one is given.
+
+        Args:
+            if_match: the version that the change is based on, where one is asked for.
+        """
+        headers = {"Idempotency-Key": key or new_id("key")}
+        if if_match is not None:
+            headers["If-Match"] = if_match
+        return self._send("POST", path, body=body, headers=headers)
 
     def put(self, path: str, body: JsonObject, *, if_match: str) -> Reply:
         """Replace a version of something."""
         return self._send("PUT", path, body=body, headers={"If-Match": if_match})
+
+    def patch(self, path: str, body: JsonObject, *, if_match: str) -> Reply:
+        """Change parts of a version of something."""
+        return self._send("PATCH", path, body=body, headers={"If-Match": if_match})
+
+    def delete(self, path: str, *, if_match: str) -> Reply:
+        """Remove a version of something."""
+        return self._send("DELETE", path, headers={"If-Match": if_match})
 
     def _send(
         self,
@@ -165,12 +204,26 @@ class ApiSession:
     ) -> Reply:
         try:
             answer = self._client.request(method, path, json=body, params=query or None, headers=headers)
+        except httpx.InvalidURL as error:
+            raise InputInvalid(f"{path[:_EXCERPT]!r} cannot be asked for.", field="path") from error
         except httpx.HTTPError as error:
             raise NetUnavailable(f"Nobody answers at {self._where}. Is `wops up` running?") from error
         content = _content(answer)
         if answer.status_code >= 400:
             raise _rejected(answer.status_code, content)
         return Reply(status=answer.status_code, headers=answer.headers, body=content)
+
+
+def _check_address(base_url: str) -> None:
+    try:
+        url = httpx.URL(base_url)
+    except httpx.InvalidURL:
+        url = httpx.URL("")
+    if url.scheme not in ("http", "https") or not url.host:
+        raise InputInvalid(
+            f"The URL {base_url[:_EXCERPT]!r} is wrong: one like http://127.0.0.1:8080 is needed.",
+            field="url",
+        )
 
 
 def _content(answer: httpx.Response) -> JsonValue:
@@ -186,4 +239,20 @@ def _content(answer: httpx.Response) -> JsonValue:
 def _rejected(status: int, content: JsonValue) -> NetRejected:
     problem = content if isinstance(content, Mapping) else {}
     message = problem.get("detail") or problem.get("title") or f"status {status}"
-    return NetRejected(str(message), status=status, reason=str(problem.get("code", "unknown")))
+    return NetRejected(
+        str(message),
+        status=status,
+        reason=str(problem.get("code", "unknown")),
+        faults=_faults(problem.get("errors")),
+    )
+
+
+def _faults(errors: object) -> list[str]:
+    """What is wrong with each field, as `pointer: text`; a field outside the body says where it stands."""
+    found: list[str] = []
+    for each in errors if isinstance(errors, list) else ():
+        if isinstance(each, Mapping):
+            place = str(each.get("in", "body"))
+            where = str(each.get("pointer", "")) or "/"
+            found.append(f"{where if place == 'body' else f'{place} {where}'}: {each.get('detail', '')}")
+    return found

@@ -1,6 +1,6 @@
-"""Events written in the transaction that causes them; the sequence per schema has no gaps, and each names its
-predecessor's hash: the outbox is the audit chain of its database.
+"""Events written in the transaction that causes them: the outbox is the audit chain of its database.
 
+The sequence per schema has no gaps, and each event's hash covers its predecessor's.
 The sequence row is touched at the end of a transaction, so that writers wait for each other as briefly as
 possible, and it makes the order of the sequence the order of the commits: a reader that saw number n has
 seen everything before n. Whoever holds that row holds the end of the chain, so the chain costs no statement of its
@@ -12,18 +12,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING
 
-from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 
 from app.core.chain import GENESIS, ChainEntry, link_hash
 from app.core.clock import from_us, to_us
 from app.core.ids import new_id
 from app.core.json import JsonObject, dump_json, load_object
+from app.core.outbox_chain import Link, hash_before
 from app.core.schema import instance_metadata
 
 if TYPE_CHECKING:
-    from app.core.db import Reader, Row, Tx
+    from app.core.db import Reader, Tx
 
 _sequence = instance_metadata.tables["outbox_sequence"]
 _event = instance_metadata.tables["outbox_event"]
@@ -37,13 +38,7 @@ _LAST_LINK = (
     .select_from(_sequence.outerjoin(_event, _event.c.sequence == _sequence.c.last - bindparam("b_count")))
     .where(_sequence.c.name == "events")
 )
-_LAST_CHAINED = select(func.max(_event.c.sequence).label("last")).where(_event.c.hash.is_not(None))
-_HASH_OF = select(_event.c.hash).where(_event.c.sequence == bindparam("b_sequence"))
-_SET_HASH = (
-    update(_event).where(_event.c.sequence == bindparam("b_sequence")).values(hash=bindparam("b_hash"))
-)
 _INSERT = insert(_event)
-_CHAINED_AT_ONCE: Final = 500
 _AFTER = (
     select(_event)
     .where(_event.c.sequence > bindparam("b_after"))
@@ -60,13 +55,6 @@ class PendingEvent:
     subject: str
     data: JsonObject
     before: JsonObject | None = None
-
-
-class Link(NamedTuple):
-    """A link of the audit chain: the newest event's number and its hash."""
-
-    sequence: int
-    hash: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,17 +75,21 @@ class Event:
 
 
 def write_events(tx: Tx, events: Sequence[PendingEvent]) -> Link:
-    """Give events their sequence numbers and hashes and store them. The last thing a transaction does."""
+    """Give events their sequence numbers and hashes and store them. The last thing a transaction does.
+
+    On MariaDB the body may have looked at the database before others committed; then the sequence row is newer than its
+    view and the update fails (1020), so that the hash read here is always that of the entry before.
+
+    Raises:
+        ChainBehind: an older wops has left too many events without a hash.
+    """
     if tx.write(_ADVANCE, {"b_count": len(events)}) != 1:
         raise RuntimeError("the outbox sequence row is missing: the schema is not migrated")
     end = tx.first(_LAST_LINK, {"b_count": len(events)})
     if end is None or not isinstance(end.last, int):
         raise TypeError("the outbox sequence is not a number")
     first = end.last - len(events) + 1
-    if first == 1:
-        previous = GENESIS
-    else:
-        previous = str(end.hash) if end.hash else _chain_up(tx, first - 1)
+    previous = GENESIS if first == 1 else end.hash or hash_before(tx, first)
     rows = []
     for sequence, event in enumerate(events, first):
         entry = _new_entry(tx, event, sequence)
@@ -123,27 +115,6 @@ def _new_entry(tx: Tx, event: PendingEvent, sequence: int) -> ChainEntry:
         reason=origin.reason,
         before_change=None if event.before is None else dump_json(event.before),
     )
-
-
-def _chain_up(tx: Tx, last: int) -> str:
-    """Chain events up to `last` that a wops from before the chain has written; returns the last one's hash."""
-    found = tx.scalar(_LAST_CHAINED)
-    after = found if isinstance(found, int) else 0
-    previous = GENESIS if after == 0 else str(tx.scalar(_HASH_OF, {"b_sequence": after}))
-    while after < last:
-        rows = tx.all(_AFTER, {"b_after": after, "b_limit": min(_CHAINED_AT_ONCE, last - after)})
-        if not rows:
-            raise RuntimeError("events are missing from the outbox")
-        for row in rows:
-            previous = link_hash(previous, entry_of(row))
-            tx.write(_SET_HASH, {"b_sequence": row.sequence, "b_hash": previous})
-        after = rows[-1].sequence
-    return previous
-
-
-def entry_of(row: Row) -> ChainEntry:
-    """A stored event as the chain has it."""
-    return ChainEntry(*(getattr(row, name) for name in ChainEntry._fields))
 
 
 def list_events(reader: Reader, *, after: int, limit: int) -> list[Event]:
