@@ -21,6 +21,7 @@ from app.core.clock import Clock, from_us
 from app.core.db import Database
 from app.core.errors import DatabaseUnavailable, OperationInProgress
 from app.core.ids import LineId, new_id
+from app.core.origin import system_origin
 from editions.catalog import WEB_SERVICE_CALLS
 from editions.errors import EditionsError, LineSuperseded
 from editions.lease import Exchange, HeldCall, Outcome, settle
@@ -40,6 +41,7 @@ STOP_AFTER_SECONDS = 0.8
 transaction."""
 LOOK_EVERY_SECONDS = 0.25
 """How often a line over its quota, or without its database, looks again."""
+_COUNTING = system_origin("countCalls")
 _MOST_CALLS = 2_000
 """Calls in one transaction; Galera is set to refuse more than 5,000 rows. **Source:** high availability
 reference §1.6."""
@@ -321,7 +323,7 @@ class CallMeter:
         if exchange is None:
             raise RuntimeError("an exchange was not prepared")
         try:
-            answer = self._db.run_tx(exchange.op_id, lambda tx: settle(tx, exchange))
+            answer = self._db.run_tx(exchange.op_id, lambda tx: settle(tx, exchange), origin=_COUNTING)
         except (DatabaseUnavailable, OperationInProgress) as error:
             raise self._failed() from error
         with self._lock:

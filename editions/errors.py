@@ -5,9 +5,13 @@ EditionsError
 ├── EditionFeatureUnavailable   the edition does not have it; says which editions do
 ├── NoContractInForce           nothing is contracted at this time
 ├── ContractInvalid             a contract row contradicts the catalogue or itself
-├── ContractConflict            a contract id came again with other content
+├── ContractAltered             a contract id came again with other content
 ├── EffectAlreadyRecorded       an effect was reserved, counted or released before
 ├── EffectNotReserved           an effect to be counted or released was never reserved in that month
+├── EffectNotFound              the ledger of that month has no such effect
+├── EffectNotCounted            an effect is reserved or was released: there is no count to take back
+├── EffectNotVoidable           only activations and web-service calls are taken back
+├── EffectAlreadyVoided         the count was taken back before, by another correction
 └── LineSuperseded              another process has taken this line's lease over
 """
 
@@ -60,10 +64,10 @@ class ContractInvalid(EditionsError):
     code = "contract_invalid"
 
 
-class ContractConflict(EditionsError):
+class ContractAltered(EditionsError):
     """A contract with this id exists with other content; rows are never overwritten, write a new one."""
 
-    code = "contract_conflict"
+    code = "contract_altered"
 
 
 class EffectAlreadyRecorded(EditionsError):
@@ -76,6 +80,30 @@ class EffectNotReserved(EditionsError):
     """The ledger has no reservation of this effect in that month: a defect of the caller."""
 
     code = "effect_not_reserved"
+
+
+class EffectNotFound(EditionsError):
+    """The ledger of that month does not have the effect; `detail["effect_id"]` names it."""
+
+    code = "effect_not_found"
+
+
+class EffectNotCounted(EditionsError):
+    """The effect is still reserved, or was given back: it counts for nothing; `detail["effect_id"]` names it."""
+
+    code = "effect_not_counted"
+
+
+class EffectNotVoidable(EditionsError):
+    """Only activations and web-service calls can be taken back; `detail["kind"]` is something else."""
+
+    code = "effect_not_voidable"
+
+
+class EffectAlreadyVoided(EditionsError):
+    """The count was taken back before; `detail["reference"]` names the correction."""
+
+    code = "effect_already_voided"
 
 
 class LineSuperseded(EditionsError):

@@ -20,6 +20,7 @@ from app.core.db import Tx
 from app.core.json import JsonObject
 from editions import metering, repository
 from editions.catalog import WEB_SERVICE_CALLS
+from editions.ledger import repository as ledger
 from editions.limit import Limit
 from editions.period import Month, month_of
 from editions.quota import QuotaState, WebServiceCall
@@ -184,7 +185,7 @@ def _count(
         repository.add_to_counter(tx, WEB_SERVICE_CALLS, month, taken=surplus + len(own))
     view = repository.load_meter(tx, WEB_SERVICE_CALLS, month)
     entries = [metering.call_entry(call, to_us(call.answered_at)) for call in (*own, *direct)]
-    repository.add_entries(tx, WEB_SERVICE_CALLS, month, entries)
+    ledger.add_entries(tx, WEB_SERVICE_CALLS, month, entries)
     return _Counted(
         view=view, state=metering.notice(tx, view, WEB_SERVICE_CALLS, month), superseded=superseded
     )

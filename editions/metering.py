@@ -1,7 +1,7 @@
 """Metering inside somebody else's transaction: reserve, count, release, count a call, change contracts.
 
-    reserve ──► reserved ──count──► counted        counter.taken = reserved − released
-                    └─────release─► released       counter.used  = counted
+    reserve ──► reserved ──count──► counted        counter.taken = reserved − released − voided
+                    └─────release─► released       counter.used  = counted − voided (see `editions.correction`)
 
 Each function touches the counter row of its meter first, then reads, then decides. Call them before any
 plain SELECT where you can: on MariaDB an earlier SELECT fixes the view of the transaction, and a counter
@@ -18,11 +18,14 @@ from app.core.clock import to_text, to_us
 from app.core.db import Reader, Tx
 from editions import repository
 from editions.catalog import ACTIVATIONS, METERS, THRESHOLDS, WEB_SERVICE_CALLS, Meter
-from editions.errors import ContractConflict, EditionFeatureUnavailable, EffectNotReserved, NoContractInForce
+from editions.contract import repository as contracts
+from editions.errors import ContractAltered, EditionFeatureUnavailable, EffectNotReserved, NoContractInForce
+from editions.ledger import repository as ledger
+from editions.ledger.repository import Entry
 from editions.limit import Contract, Limit, check_contract, find_limit
 from editions.period import Month, month_of
 from editions.quota import Effect, Phase, QuotaState, WebServiceCall, refusal_of, state_of, threshold_reached
-from editions.repository import Entry, MeterView
+from editions.repository import MeterView
 
 
 def hold(tx: Tx, *, month: Month) -> None:
@@ -57,7 +60,7 @@ def reserve(tx: Tx, effects: Sequence[Effect], *, month: Month) -> QuotaState:
         refusal = refusal_of(limit, before, number)
         if refusal is not None:
             raise refusal
-    repository.add_entries(tx, ACTIVATIONS, month, _entries(effects, "reserved", tx))
+    ledger.add_entries(tx, ACTIVATIONS, month, _entries(effects, "reserved", tx))
     return state_of(limit, ACTIVATIONS, month, used=view.used, taken=view.taken)
 
 
@@ -70,7 +73,7 @@ def count(tx: Tx, effects: Sequence[Effect], *, month: Month) -> QuotaState:
     """
     repository.add_to_counter(tx, ACTIVATIONS, month, used=len(effects))
     view = _load_reserved(tx, effects, month)
-    repository.add_entries(tx, ACTIVATIONS, month, _entries(effects, "counted", tx))
+    ledger.add_entries(tx, ACTIVATIONS, month, _entries(effects, "counted", tx))
     return notice(tx, view, ACTIVATIONS, month)
 
 
@@ -83,7 +86,7 @@ def release(tx: Tx, effects: Sequence[Effect], *, month: Month) -> QuotaState:
     """
     repository.add_to_counter(tx, ACTIVATIONS, month, taken=-len(effects))
     view = _load_reserved(tx, effects, month)
-    repository.add_entries(tx, ACTIVATIONS, month, _entries(effects, "released", tx))
+    ledger.add_entries(tx, ACTIVATIONS, month, _entries(effects, "released", tx))
     limit = limit_of(view, ACTIVATIONS, month, tx)
     return state_of(limit, ACTIVATIONS, month, used=view.used, taken=view.taken)
 
@@ -107,7 +110,7 @@ def count_call(tx: Tx, call: WebServiceCall) -> QuotaState:
     refusal = refusal_of(limit, before)
     if refusal is not None:
         raise refusal
-    repository.add_entries(tx, WEB_SERVICE_CALLS, month, [call_entry(call, to_us(tx.now))])
+    ledger.add_entries(tx, WEB_SERVICE_CALLS, month, [call_entry(call, to_us(tx.now))])
     return notice(tx, view, WEB_SERVICE_CALLS, month)
 
 
@@ -132,20 +135,27 @@ def require_included(reader: Reader, meter: Meter) -> None:
         raise refusal
 
 
-def put_contracts(tx: Tx, contracts: Sequence[Contract]) -> None:
+def put_contracts(tx: Tx, rows: Sequence[Contract], *, complete: bool = False) -> None:
     """Write contract rows; a refusal is lifted, or a limit lowered, by this very transaction.
 
     Rows are inserted, or open-ended ones get their end; nothing is overwritten. The same row again changes
     nothing.
 
+    Args:
+        tx: in which it happens.
+        rows: to be written.
+        complete: they are all that there are: a row that is not among them has been withdrawn, and is removed.
+
     Raises:
         ContractInvalid: a row contradicts the catalogue or itself.
-        ContractConflict: a row with this id exists with other content.
+        ContractAltered: a row with this id exists with other content.
     """
     month = month_of(tx.now)
     for meter in METERS:
         repository.add_to_counter(tx, meter, month)
-    for row in contracts:
+    if complete:
+        contracts.keep_contracts(tx, [row.contract_id for row in rows])
+    for row in rows:
         check_contract(row)
         _put_contract(tx, row)
     for meter in METERS:
@@ -154,7 +164,7 @@ def put_contracts(tx: Tx, contracts: Sequence[Contract]) -> None:
 
 def list_contracts(reader: Reader) -> tuple[Contract, ...]:
     """All contract rows of the instance, in the order of their beginning."""
-    return repository.list_contracts(reader)
+    return contracts.list_contracts(reader)
 
 
 def limit_of(view: MeterView, meter: Meter, month: Month, reader: Reader) -> Limit | None:
@@ -239,14 +249,14 @@ def _emit_notice(tx: Tx, state: QuotaState, threshold: int) -> None:
 
 
 def _put_contract(tx: Tx, row: Contract) -> None:
-    if repository.add_contract(tx, row):
+    if contracts.add_contract(tx, row):
         return
-    stored = repository.find_contract(tx, row.contract_id)
+    stored = contracts.find_contract(tx, row.contract_id)
     if stored == _normal(row):
         return
-    if stored is not None and stored == _normal(row, open_ended=True) and repository.end_contract(tx, row):
+    if stored is not None and stored == _normal(row, open_ended=True) and contracts.end_contract(tx, row):
         return
-    raise ContractConflict(
+    raise ContractAltered(
         "A contract row with this id exists with other content. Rows are never overwritten: write a new one.",
         contract_id=row.contract_id,
     )

@@ -22,7 +22,7 @@ from editions.errors import EditionFeatureUnavailable, EditionsError, QuotaExcee
 from editions.limit import Limit, no_contract, refusal_amount
 from editions.period import Month
 
-Phase = Literal["reserved", "counted", "released"]
+Phase = Literal["reserved", "counted", "released", "voided"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

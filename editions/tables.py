@@ -40,10 +40,12 @@ meter_counter = Table(
     # The contractual limit that notices were last written for, and the highest threshold reached under it.
     Column("noticed_limit", BigInteger, nullable=False),
     Column("noticed_threshold", Integer, nullable=False),
+    # Counts taken back later; those are no longer in `taken` and `used`.
+    Column("voided", BigInteger, nullable=False, server_default="0"),
 )
 
-# `step` is 0 for `reserved` and 1 for `counted` and `released`: the key lets an effect end once, one way or
-# the other.
+# `step` is 0 for `reserved`, 1 for `counted` and `released`, 2 for `voided`: the key lets an effect end once, one
+# way or the other, and a count be taken back once.
 ledger_entry = Table(
     "ledger_entry",
     instance_metadata,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -11,6 +11,8 @@ from app.core.db import Reader
 from app.core.errors import InputInvalid
 from editions import repository
 from editions.catalog import ACTIVATIONS, METERS, EditionKey, Meter, Overage
+from editions.contract import repository as contracts
+from editions.ledger import repository as ledger
 from editions.limit import Contract
 from editions.metering import find_quota
 from editions.period import Month
@@ -26,7 +28,8 @@ class MeterUsage:
     """One meter of one month.
 
     Attributes:
-        used: counted.
+        used: counted, and not taken back.
+        voided: counted and taken back later.
         open: taken but not counted yet: reservations, or rights that lines hold in stock.
         thresholds: those reached under the limit in force, in per cent.
     """
@@ -40,6 +43,7 @@ class MeterUsage:
     edition: EditionKey | None
     overage: Overage | None
     thresholds: tuple[int, ...]
+    voided: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +85,7 @@ class Discrepancy:
     """Something that does not agree with the ledger: a defect, to be shown to staff.
 
     Attributes:
-        what: `used`, `taken`, `lease` or `unreserved`.
+        what: `used`, `taken`, `voided`, `lease`, `unreserved` or `uncounted`.
     """
 
     meter: str
@@ -103,7 +107,7 @@ def usage(reader: Reader, month: Month) -> Usage:
         month=month,
         resets_at=month.end,
         meters=tuple(_meter_usage(reader, meter, at) for meter in METERS),
-        contracts=repository.list_contracts(reader, month),
+        contracts=contracts.list_contracts(reader, month),
     )
 
 
@@ -120,6 +124,7 @@ def _meter_usage(reader: Reader, meter: Meter, at: datetime) -> MeterUsage:
         edition=None if limit is None else limit.edition,
         overage=None if limit is None else limit.overage,
         thresholds=tuple(sorted(threshold for threshold, noted in notices if noted == state.contractual)),
+        voided=repository.find_meter(reader, meter, state.month).voided,
     )
 
 
@@ -140,7 +145,7 @@ def list_ledger(
     """
     if not 1 <= limit <= _PAGE_MOST:
         raise InputInvalid("The number of rows is out of range.", field="limit", least=1, most=_PAGE_MOST)
-    found = repository.list_entries(reader, meter, month, after=_parse_position(after), limit=limit)
+    found = ledger.list_entries(reader, meter, month, after=_parse_position(after), limit=limit)
     return [
         LedgerEntry(
             effect_id=entry.effect_id,
@@ -161,7 +166,7 @@ def _parse_position(text: str) -> tuple[int, str, int]:
         return _BEFORE_ALL
     at_us, _, rest = text.partition(":")
     step, _, effect_id = rest.partition(":")
-    if not (at_us.isdecimal() and len(at_us) <= 16 and step in ("0", "1") and effect_id):
+    if not (at_us.isdecimal() and len(at_us) <= 16 and step in ("0", "1", "2") and effect_id):
         raise InputInvalid("This is not a position in the ledger.", field="after")
     return int(at_us), effect_id, int(step)
 
@@ -172,27 +177,42 @@ def audit_meters(reader: Reader) -> tuple[Discrepancy, ...]:
 
 
 def _discrepancies(reader: Reader) -> Iterator[Discrepancy]:
-    counters = repository.list_counters(reader)
-    entries = repository.count_entries(reader)
-    leases = repository.list_leases(reader)
+    entries = ledger.count_entries(reader)
     stock: dict[tuple[str, str], int] = {}
-    for meter, lease in leases:
+    for meter, lease in repository.list_leases(reader):
         key = (meter, str(lease.month))
         stock[key] = stock.get(key, 0) + lease.granted - lease.used
         if not 0 <= lease.used <= lease.granted:
             yield Discrepancy(
                 meter=meter, month=key[1], what="lease", expected=lease.granted, found=lease.used
             )
-    for meter, month in sorted({*counters, *stock, *((meter, month) for meter, month, _ in entries)}):
-        taken, used = counters.get((meter, month), (0, 0))
-        counted = entries.get((meter, month, "counted"), 0)
-        held = counted + stock.get((meter, month), 0)
-        if meter == ACTIVATIONS:
-            held = entries.get((meter, month, "reserved"), 0) - entries.get((meter, month, "released"), 0)
-        if used != counted:
-            yield Discrepancy(meter=meter, month=month, what="used", expected=counted, found=used)
-        if taken != held:
-            yield Discrepancy(meter=meter, month=month, what="taken", expected=held, found=taken)
-    unreserved = repository.count_unreserved(reader, ACTIVATIONS)
+    yield from _wrong_counters(reader, entries, stock)
+    unreserved = ledger.count_unreserved(reader, ACTIVATIONS)
     if unreserved:
         yield Discrepancy(meter=ACTIVATIONS, month="", what="unreserved", expected=0, found=unreserved)
+    for meter in METERS:
+        uncounted = ledger.count_uncounted(reader, meter)
+        if uncounted:
+            yield Discrepancy(meter=meter, month="", what="uncounted", expected=0, found=uncounted)
+
+
+def _wrong_counters(
+    reader: Reader, entries: Mapping[tuple[str, str, str], int], stock: Mapping[tuple[str, str], int]
+) -> Iterator[Discrepancy]:
+    counters, taken_back = repository.list_counters(reader), repository.count_voided(reader)
+    for key in sorted({*counters, *stock, *((meter, month) for meter, month, _ in entries)}):
+        meter, month = key
+        voided = entries.get((meter, month, "voided"), 0)
+        counted = entries.get((meter, month, "counted"), 0) - voided
+        held = counted + stock.get(key, 0)
+        if meter == ACTIVATIONS:
+            reserved, released = (entries.get((meter, month, phase), 0) for phase in ("reserved", "released"))
+            held = reserved - released - voided
+        taken, used = counters.get(key, (0, 0))
+        for what, expected, found in (
+            ("used", counted, used),
+            ("taken", held, taken),
+            ("voided", voided, taken_back.get(key, 0)),
+        ):
+            if expected != found:
+                yield Discrepancy(meter=meter, month=month, what=what, expected=expected, found=found)

@@ -1,0 +1,1 @@
+"""Contract rows: dated, never overwritten."""
