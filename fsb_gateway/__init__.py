@@ -6,6 +6,7 @@ Who signs: `Gateway` behind `create_gateway_app`. Who asks: `FsbClient`. Both: t
 from fsb_gateway.box_driver import BoxDriver, BoxSpec, DriverName, KeySlot
 from fsb_gateway.client import BoxReport, FsbClient, PoolReport
 from fsb_gateway.error import (
+    BoxBusy,
     BoxJournalDamaged,
     BoxJournalUnwritable,
     BoxQueueFull,
@@ -66,6 +67,7 @@ from fsb_gateway.software_driver import sign_message
 __all__ = [
     "FIRM_CODE_MAX",
     "Algorithm",
+    "BoxBusy",
     "BoxDriver",
     "BoxJournalDamaged",
     "BoxJournalUnwritable",

@@ -62,6 +62,10 @@ class BoxDriver(Protocol):
         """Look for firm keys that were installed or mended since."""
         ...
 
+    def forget(self, firm_code: int) -> None:
+        """Give up the slot of a firm key that is being destroyed; nothing happens if there is none."""
+        ...
+
     def sign(self, firm_code: int, message: bytes) -> bytes:
         """Sign with the firm code's key: r‖s for ES256, 64 bytes for Ed25519."""
         ...

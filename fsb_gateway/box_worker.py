@@ -88,6 +88,10 @@ class Box(Protocol):
         """Look for new firm keys, and open the journal again if the box stopped because of it."""
         ...
 
+    async def forget_key(self, firm_code: int) -> None:
+        """Give up the slot of a firm key that is being destroyed, after the job at hand."""
+        ...
+
     async def configure(self, spec: BoxSpec) -> None:
         """Take over a changed time per operation."""
         ...
@@ -173,6 +177,10 @@ class BoxWorker:
     async def reload(self) -> None:
         """Look for new firm keys, and open the journal again if the box stopped because of it."""
         await self._on_thread(self._reload)
+
+    async def forget_key(self, firm_code: int) -> None:
+        """Give up the slot of a firm key that is being destroyed, after the job at hand."""
+        await self._on_thread(lambda: self._driver.forget(firm_code))
 
     async def configure(self, spec: BoxSpec) -> None:
         """Take over a changed time per operation, from the next job on."""

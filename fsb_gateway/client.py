@@ -219,6 +219,22 @@ class FsbClient:
         path = f"/v1/instances/{quote(instance_id, safe='')}/firm-keys/{firm_code}"
         await self._call("PUT", path, msgspec.json.encode({"pool": pool, "algorithm": algorithm}))
 
+    async def remove_firm_key(self, instance_id: str, firm_code: int) -> None:
+        """Destroy a firm key and take it out of every box; nothing happens if there is none.
+
+        Raises:
+            FirmCodeNotOwned: the firm code belongs to another instance.
+        """
+        await self._call("DELETE", f"/v1/instances/{quote(instance_id, safe='')}/firm-keys/{firm_code}")
+
+    async def remove_box(self, name: str) -> None:
+        """Take a box out of service; nothing happens if there is none.
+
+        Raises:
+            BoxBusy: it has work, or could be given some.
+        """
+        await self._call("DELETE", f"/v1/boxes/{quote(name, safe='')}")
+
     async def root_certificate(self) -> str:
         """The platform root as PEM: what containers trust."""
         return (await self._call("GET", "/v1/root")).body.decode("ascii", "replace")

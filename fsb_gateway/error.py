@@ -7,7 +7,7 @@
     │   └── BoxJournalUnwritable    a box refuses work: its journal cannot be written (disk full)
     ├── FsbRejected                 the gateway said no; nothing was programmed
     │   ├── JobMalformed · JobIdReused · JobDeadlinePassed · JobUnknown
-    │   ├── PoolUnknown · BoxUnknown · BoxSpecInvalid · BoxQueueFull
+    │   ├── PoolUnknown · BoxUnknown · BoxSpecInvalid · BoxQueueFull · BoxBusy
     │   └── FirmCodeNotOwned · FirmKeyMissing · FirmKeyConflict
     ├── FsbProtocolError            the answer was not understood
     ├── FileFormatError
@@ -104,6 +104,12 @@ class BoxSpecInvalid(FsbRejected):
     """A box cannot be set up as asked, e.g. unknown driver, or its pool would change."""
 
     code = "box_spec_invalid"
+
+
+class BoxBusy(FsbRejected):
+    """A box that has work cannot be taken out of service."""
+
+    code = "box_busy"
 
 
 class BoxQueueFull(FsbRejected):

@@ -20,6 +20,7 @@ from app.core.clock import Clock
 from fsb_gateway.box_driver import BoxDriver, BoxSpec, check_spec
 from fsb_gateway.box_worker import Box, BoxStatus, BoxWorker, check_slot
 from fsb_gateway.error import (
+    BoxBusy,
     BoxQueueFull,
     BoxSpecInvalid,
     FsbError,
@@ -30,7 +31,8 @@ from fsb_gateway.error import (
     PoolUnknown,
     PoolWithoutBox,
 )
-from fsb_gateway.job import Algorithm, JobPending, ProgrammingJob, ProgrammingResult, check_job
+from fsb_gateway.job import Algorithm, JobPending, ProgrammingJob, ProgrammingResult, check_job, check_name
+from fsb_gateway.journal import remove_journal
 from fsb_gateway.keystore import Keystore
 from fsb_gateway.pool import Entry, Pool, PoolStatus, check_deadline
 from fsb_gateway.software_driver import SoftwareDriver
@@ -168,6 +170,47 @@ class Gateway:
             pools=key.pools,
             certificate=key.chain[0].public_bytes(Encoding.PEM).decode(),
         )
+
+    async def remove_firm_key(self, instance_id: str, firm_code: int) -> None:
+        """Destroy a firm key and take it out of every box; nothing happens if there is none.
+
+        For a key that signed nothing in use, or whose instance is being erased: whoever calls answers for that.
+
+        Raises:
+            FirmCodeNotOwned: the firm code belongs to another instance.
+        """
+        async with self._setup:
+            await asyncio.to_thread(self._keystore.remove_firm_key, instance_id, firm_code)
+            for box in [box for pool in self._pools.values() for box in pool.boxes.values()]:
+                slot = box.slot(firm_code)
+                if slot is not None and slot.instance_id == instance_id:
+                    await box.forget_key(firm_code)
+
+    async def remove_box(self, name: str) -> None:
+        """Take a box out of service, with its pool if it was the last one, and forget what it has done.
+
+        Safe to repeat; nothing happens if there is none.
+
+        Raises:
+            BoxBusy: it has work, or could be given some.
+            BoxJournalUnwritable: its journal cannot be removed; it is out of service all the same.
+            JobMalformed: that is no name.
+        """
+        check_name("box", name)
+        async with self._setup:
+            await self._close_box(name)
+            await asyncio.to_thread(remove_journal, self._journal_path(name))
+
+    async def _close_box(self, name: str) -> None:
+        box = self._box(name)
+        if box is not None:
+            pool = self._pools[box.spec.pool]
+            if name in pool.running or len(pool.queue):
+                raise BoxBusy(f"box {name} has work; it is not taken out of service", box=name)
+            del pool.boxes[name]
+            if not pool.boxes:
+                del self._pools[pool.name]
+            await box.close()
 
     async def root_certificate(self) -> str:
         """The platform root as PEM; made at the first call."""
@@ -331,8 +374,15 @@ class Gateway:
         self._dispatch(pool)
 
     def _make_box(self, spec: BoxSpec) -> Box:
-        path = self._journal_directory / f"{spec.name}.journal"
-        return BoxWorker(spec, self._driver_factory(spec), journal_path=path, clock=self._clock)
+        return BoxWorker(
+            spec,
+            self._driver_factory(spec),
+            journal_path=self._journal_path(spec.name),
+            clock=self._clock,
+        )
+
+    def _journal_path(self, name: str) -> Path:
+        return self._journal_directory / f"{name}.journal"
 
     def _box(self, name: str) -> Box | None:
         return next((pool.boxes[name] for pool in self._pools.values() if name in pool.boxes), None)

@@ -40,6 +40,10 @@ GENERATION_BYTES = 16 * 1024 * 1024
 KEEP = timedelta(hours=1)
 
 
+_OLDER = ".1"
+_LOCK = ".lock"
+
+
 class _Record(msgspec.Struct, array_like=True):
     job_id: str
     request: str
@@ -119,7 +123,7 @@ class Journal:
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._owner = _own(path)
-            for generation_path in (path, path.with_name(path.name + ".1")):
+            for generation_path in (path, path.with_name(path.name + _OLDER)):
                 generation = _Generation(generation_path)
                 self._generations.append(generation)
                 generation.load()
@@ -198,13 +202,33 @@ class Journal:
             sync_directory(self._path.parent)
 
 
+def remove_journal(path: Path) -> None:
+    """Remove the files of a box that is gone, if there are any; safe to repeat and to kill.
+
+    Raises:
+        BoxJournalUnwritable: a box, of whatever process, still works with them, or they cannot be removed.
+    """
+    if not path.parent.is_dir():
+        return
+    try:
+        owner = _own(path)
+        try:
+            for suffix in ("", _OLDER, _LOCK):
+                path.with_name(path.name + suffix).unlink(missing_ok=True)
+            sync_directory(path.parent)
+        finally:
+            os.close(owner)
+    except OSError as error:
+        raise BoxJournalUnwritable("the box journal cannot be removed", journal=path.name) from error
+
+
 def _own(path: Path) -> int:
     """Keep other processes away: two writers would write over each other. Ends with the process at the latest.
 
     Raises:
         OSError: another process, or another journal of this process, has it.
     """
-    descriptor = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(path.with_name(path.name + _LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

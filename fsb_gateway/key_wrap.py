@@ -119,3 +119,9 @@ def replace_file(path: Path, content: bytes) -> None:
         os.close(descriptor)
     draft.rename(path)
     sync_directory(path.parent)
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file so that it stays removed after a crash."""
+    path.unlink(missing_ok=True)
+    sync_directory(path.parent)

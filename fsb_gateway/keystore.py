@@ -29,7 +29,7 @@ from fsb_gateway.error import FirmCodeNotOwned, FirmKeyConflict, KeyDamaged
 from fsb_gateway.file_format.certificate import Issuer, issue_firm_certificate, issue_instance_ca, issue_root
 from fsb_gateway.file_format.key import PrivateKey
 from fsb_gateway.job import Algorithm, check_firm_code, check_name
-from fsb_gateway.key_wrap import KeyWrap, open_key_encryption_key, replace_file
+from fsb_gateway.key_wrap import KeyWrap, open_key_encryption_key, remove_file, replace_file
 
 _log = logging.getLogger(__name__)
 
@@ -125,6 +125,41 @@ class Keystore:
                 replace_file(path, msgspec.json.encode(record))
             return self._open_firm_key(record)
 
+    def remove_firm_key(self, instance_id: str, firm_code: int) -> bool:
+        """Destroy a firm key with its certificate, in every pool, and with the last one its instance's CA.
+
+        Whoever calls answers for nobody needing it: what the key signed can be signed by no other. False if there is
+        none; then what a killed removal left is removed all the same.
+
+        Raises:
+            FirmCodeNotOwned: the firm code belongs to another instance.
+            KeyDamaged: the key file cannot be read, so nobody knows whose it is.
+            JobMalformed: a name or the firm code is out of range.
+        """
+        check_name("instance_id", instance_id)
+        check_firm_code(firm_code)
+        with self._locked():
+            path = self._firm_path(firm_code)
+            is_there = path.exists()
+            if is_there:
+                record = self._read_firm(path)
+                _check_owner(record, instance_id, record.algorithm)
+                remove_file(path)
+            if not self._may_have_firm_key(instance_id):
+                remove_file(self._ca_path(instance_id))
+            return is_there
+
+    def _may_have_firm_key(self, instance_id: str) -> bool:
+        """Whether any firm key is the instance's, or cannot be read and so may be."""
+        for path in (self._directory / "firm-key").glob("*.json"):
+            try:
+                if self._read_firm(path).instance_id == instance_id:
+                    return True
+            except KeyDamaged:
+                _log.warning("the CA of %s is kept: the firm key %s cannot be read", instance_id, path.name)
+                return True
+        return False
+
     def firm_keys(self, pool: str) -> FirmKeys:
         """Every firm key that the boxes of a pool hold. One that cannot be opened costs nobody else theirs."""
         keys: list[FirmKey] = []
@@ -153,7 +188,7 @@ class Keystore:
         return self._read_issuer(path, "root")
 
     def _instance_ca(self, instance_id: str) -> Issuer:
-        path = self._directory / "instance-ca" / f"{instance_id}.json"
+        path = self._ca_path(instance_id)
         name = f"instance-ca/{instance_id}"
         if not path.exists():
             key = _generate("ES256")
@@ -206,6 +241,9 @@ class Keystore:
         certificate = issuer.certificate.public_bytes(Encoding.DER)
         record = _KeyFile(wrapped=self._wrap.wrap(name, issuer.key), certificate=certificate)
         replace_file(path, msgspec.json.encode(record))
+
+    def _ca_path(self, instance_id: str) -> Path:
+        return self._directory / "instance-ca" / f"{instance_id}.json"
 
     def _firm_path(self, firm_code: int) -> Path:
         return self._directory / "firm-key" / f"{firm_code}.json"

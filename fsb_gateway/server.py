@@ -4,7 +4,9 @@
     GET  /v1/jobs/{id}?wait=…      the same
     GET  /v1/pools  /v1/boxes  /v1/root
     PUT  /v1/boxes/{name}          {pool, driver, operation_time_seconds}
+    DELETE /v1/boxes/{name}
     PUT  /v1/instances/{id}/firm-keys/{firm_code}      {pool, algorithm}
+    DELETE /v1/instances/{id}/firm-keys/{firm_code}
     GET  /livez  /readyz
 
 Refusals are application/problem+json with a stable `code`.
@@ -26,6 +28,7 @@ from app.core.errors import DomainError
 from fsb_gateway.box_driver import BoxSpec, DriverName
 from fsb_gateway.box_worker import BoxStatus
 from fsb_gateway.error import (
+    BoxBusy,
     BoxQueueFull,
     BoxSpecInvalid,
     BoxUnknown,
@@ -69,6 +72,7 @@ _STATUS: dict[type[DomainError], int] = {
     JobIdReused: 409,
     JobDeadlinePassed: 409,
     FirmKeyMissing: 409,
+    BoxBusy: 409,
     FirmKeyConflict: 409,
     FirmCodeNotOwned: 403,
     PoolUnknown: 404,
@@ -136,6 +140,12 @@ async def _route(gateway: Gateway, scope: Scope, receive: Receive) -> Answer:
         case "PUT", ["v1", "instances", instance_id, "firm-keys", firm_code]:
             body = await _read_body(scope, receive)
             return await _put_firm_key(gateway, (instance_id, firm_code), body)
+        case "DELETE", ["v1", "boxes", name]:
+            await gateway.remove_box(name)
+            return _json(200, {})
+        case "DELETE", ["v1", "instances", instance_id, "firm-keys", firm_code]:
+            await gateway.remove_firm_key(instance_id, _firm_code(firm_code))
+            return _json(200, {})
         case "GET", rest:
             return await _get(gateway, rest)
     raise RequestRefused(404, "there is nothing at this path for this method")
@@ -167,13 +177,16 @@ async def _put_box(gateway: Gateway, name: str, body: bytes) -> Answer:
 
 async def _put_firm_key(gateway: Gateway, target: tuple[str, str], body: bytes) -> Answer:
     instance_id, firm_code = target
-    if not (firm_code.isascii() and firm_code.isdigit() and len(firm_code) <= len("4294967295")):
-        raise JobMalformed("the firm code is not a number", field="firm_code")
+    number = _firm_code(firm_code)
     wanted = _decode(body, _FirmKeyBody)
-    status = await gateway.ensure_firm_key(
-        instance_id, int(firm_code), pool=wanted.pool, algorithm=wanted.algorithm
-    )
+    status = await gateway.ensure_firm_key(instance_id, number, pool=wanted.pool, algorithm=wanted.algorithm)
     return _json(200, _plain(status))
+
+
+def _firm_code(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= len("4294967295")):
+        raise JobMalformed("the firm code is not a number", field="firm_code")
+    return int(text)
 
 
 def _job_answer(outcome: ProgrammingResult | JobPending) -> Answer:

@@ -47,6 +47,11 @@ class SoftwareDriver:
         self._slots = {**self._slots, **{key.firm_code: _slot(key) for key in added}}
         self._unreadable = found.unreadable - self._slots.keys()
 
+    def forget(self, firm_code: int) -> None:
+        """Give up the slot of a firm key that is being destroyed; nothing happens if there is none."""
+        self._keys = {code: key for code, key in self._keys.items() if code != firm_code}
+        self._slots = {code: slot for code, slot in self._slots.items() if code != firm_code}
+
     def sign(self, firm_code: int, message: bytes) -> bytes:
         """Sign with the firm code's key: r‖s for ES256, 64 bytes for Ed25519."""
         return sign_message(self._keys[firm_code], message)
