@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 from app.core.ids import LineId
 from editions.catalog import EDITIONS, Edition
 from fsb_gateway.box_driver import BoxSpec, DriverName
-from tenancy.errors import CountryNotAllowed, EditionUnknown, LinesTooFew, LinesTooMany
+from tenancy.errors import EditionUnknown, LinesTooFew, LinesTooMany
+from tenancy.server.errors import CapacityExhausted, CountryForbidden
+from tenancy.server.record import Server, ServerKind
 
 SHARED_POOL = "shared"
 SHARED_LINE = LineId("shared-1")
@@ -65,14 +67,14 @@ def check_lines(edition: Edition, lines: int) -> None:
 
 
 def check_country(country: str, allowed: Collection[str]) -> None:
-    """Refuse a country in which nothing may be placed.
+    """Refuse a country in which the contract does not allow the instance's data to lie.
 
     Raises:
-        CountryNotAllowed: no server stands there.
+        CountryForbidden: it is not among those allowed.
     """
     if country not in allowed:
-        raise CountryNotAllowed(
-            "No instance can be placed in that country.", country=country[:8], allowed=sorted(allowed)
+        raise CountryForbidden(
+            "The contract does not allow that country.", country=country[:8], countries=sorted(allowed)
         )
 
 
@@ -103,3 +105,69 @@ def line_names(name: str, edition: Edition, *, lines: int) -> tuple[LineId, ...]
     if edition.server == "shared":
         return (SHARED_LINE,)
     return tuple(LineId(f"{name}-{n}") for n in range(1, lines + 1))
+
+
+def servers_needed(edition: Edition, *, lines: int) -> int:
+    """On how many servers an instance is placed: a shared one, or one per line."""
+    return 1 if edition.server == "shared" else lines
+
+
+def kind_in_use(servers: Sequence[Server]) -> ServerKind:
+    """Which kind of server takes new instances: directories only while no database server is registered."""
+    is_mariadb = any(each.kind == "mariadb" and each.state != "retired" for each in servers)
+    return "mariadb" if is_mariadb else "sqlite"
+
+
+def choose_servers(
+    servers: Sequence[Server], edition: Edition, *, lines: int, country: str
+) -> tuple[Server, ...]:
+    """Choose where an instance is placed; the first server will hold its database.
+
+    Shared: the one whose capacity is taken to the smallest share. Dedicated: a free one. High Availability: a free one
+    per line, of as many sites as there are. Among equals the first by name.
+
+    All are of one kind: directories take nothing new once a database server is registered, wherever and for whatever;
+    whoever has registered one does not want customers' data in files beside it.
+
+    Args:
+        servers: all of the platform; retired ones count for nothing.
+        edition: decides what is needed.
+        lines: as contracted.
+        country: where it must lie.
+
+    Raises:
+        CapacityExhausted: there are not enough; says of what, where, how many are needed and how many are free.
+    """
+    purpose = "shared" if edition.server == "shared" else "dedicated"
+    needed = servers_needed(edition, lines=lines)
+    kind = kind_in_use(servers)
+    fit = [
+        each
+        for each in servers
+        if (each.purpose, each.kind, each.country) == (purpose, kind, country)
+        and each.free
+        and (purpose == "shared" or each.used == 0)
+    ]
+    if len(fit) < needed:
+        raise CapacityExhausted(
+            f"No {purpose} {kind} server has room: {needed} needed, {len(fit)} free.",
+            purpose=purpose,
+            kind=kind,
+            country=country[:8],
+            needed=needed,
+            free=len(fit),
+        )
+    if purpose == "shared":
+        return (min(fit, key=lambda each: (each.used / each.capacity, each.name)),)
+    return _spread(fit, needed)
+
+
+def _spread(servers: Sequence[Server], needed: int) -> tuple[Server, ...]:
+    """As many servers as needed, going round the sites: the n-th of every site before the n+1-th of any."""
+    seen: dict[str, int] = {}
+    ranked: list[tuple[int, str, Server]] = []
+    for server in sorted(servers, key=lambda each: each.name):
+        rank = seen[server.site] = seen.get(server.site, -1) + 1
+        ranked.append((rank, server.name, server))
+    ranked.sort(key=lambda each: each[:2])
+    return tuple(server for _, _, server in ranked[:needed])

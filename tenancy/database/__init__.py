@@ -1,0 +1,1 @@
+"""Where instance databases lie, and how they are made, opened and removed."""
