@@ -1,21 +1,72 @@
 """What an operation is: named steps, one after the other, each repeatable. Pure.
 
-queued ──► running ──► succeeded            a step that fails is tried again after a pause, growing;
-              │                             a process that dies leaves a lease that ends, or is taken over
-              └──────► failed               after so many attempts, or past the deadline, with the reason
+                      cancel (before the point of no return)
+        ┌───────────────────────────────────────────────────────────────┐
+        │                                                               ▼
+    queued ──► running ──last step──► succeeded                     recovering ──all undone──► recovered
+                │  ▲                                                 ▲   │  ▲
+    given up,   │  │ retry, skip                   recover, or grace │   │  │ retry
+    past its    ▼  │                               is over           │   │  │
+    deadline   failed ───────────────────────────────────────────────┘   ▼  │
+                  └──grace is over, past the point of no return──────► fatal ──retry, skip──► running, recovering
+
+| state | who acts | until | way out |
+| --- | --- | --- | --- |
+| queued, running | a runner, under a lease | deadline of the plan | each step's result; cancel; the sweeper |
+| failed | staff | grace of the plan | retry, skip, recover; the sweeper |
+| recovering | a runner, under a lease | deadline of the recovery | each undo's result; the sweeper |
+| fatal | a human; the object stays locked | reminded every day | retry; skip, forward only where the plan allows it |
+| succeeded, recovered | nobody | — | the end: the object is free |
+
+A deadline ends what was tried in vain, not what nobody came to: whatever became due while no runner was alive gets one
+attempt, for which the deadline moves by its time limit.
+
+Skipping in a recovery leaves what that step has done: the step's state says so (`left`), and the log says why.
+
+Undone is every step that was ever started, last one first; a step without an undo leaves nothing that has to be undone.
+A step past the point of no return cannot be undone: such an operation only goes forward, by itself or by a human's
+retry. A kind without any undo is therefore recovered at once: nothing of it needed one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
 from app.core.ids import OperationId
+from app.core.json import JsonObject
+from app.core.origin import UNNAMED, Origin
 
-OperationState = Literal["queued", "running", "succeeded", "failed"]
-StepState = Literal["pending", "running", "succeeded", "failed"]
+OperationState = Literal["queued", "running", "succeeded", "failed", "recovering", "recovered", "fatal"]
+StepState = Literal["pending", "running", "succeeded", "failed", "skipped", "undoing", "undone", "left"]
+
+_GRACE: Final = timedelta(minutes=5)
+"""Time enough for staff who are looking; short enough that nobody waits for staff who are not. Our own decision."""
+_RECOVERY_DEADLINE: Final = timedelta(hours=1)
+"""As long as provisioning may take: an hour outlasts a restarted gateway or database server. Our own decision."""
+_NOBODY_ASKED: Final = timedelta(minutes=1)
+"""A living runner asks within a second. Our own decision."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepPlan:
+    """One step of a kind of operation.
+
+    Attributes:
+        name: stays what it is for as long as operations of this kind may be unfinished.
+        timeout: how long one attempt may take, forward or back. Work in a thread is not interrupted: its attempt is
+            given up when the call it is in has ended, and until then the lease is renewed and nobody begins another.
+        may_skip: staff may go on without it, with a reason.
+        undo: whether there is something to undo once it was started.
+        longest_wait: by how much the deadline of the operation moves when the step says "not yet" the first time.
+    """
+
+    name: str
+    timeout: timedelta = timedelta(minutes=1)
+    may_skip: bool = False
+    undo: bool = False
+    longest_wait: timedelta = timedelta(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,18 +74,42 @@ class OperationPlan:
     """A kind of operation.
 
     Attributes:
-        steps: names, in order; a name stays what it is for as long as operations of this kind may be unfinished.
-        deadline: how long one may take before it is given up.
+        steps: in order.
+        deadline: how long one may take before it is given up; staff's retry starts it anew.
+        grace: how long a failed one waits for staff before it recovers by itself.
+        recovery_deadline: how long the undoing may take before a human has to look.
+        point_of_no_return: name of the first step that cannot be taken back once it was started.
     """
 
     kind: str
-    steps: tuple[str, ...]
+    steps: tuple[StepPlan, ...]
     deadline: timedelta
+    grace: timedelta = _GRACE
+    recovery_deadline: timedelta = _RECOVERY_DEADLINE
+    point_of_no_return: str | None = None
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the steps, in order."""
+        return tuple(step.name for step in self.steps)
+
+    def step(self, name: str) -> StepPlan:
+        """The plan of one step; a step that a newer wops no longer has can be neither skipped nor undone."""
+        return next((step for step in self.steps if step.name == name), StepPlan(name=name))
+
+
+FIRST_CLIENT: Final = "first_client"
+"""Parameter of `provision_instance`: `{"name": …, "scopes": […]}` of an API client to begin with."""
 
 PROVISION_INSTANCE: Final = OperationPlan(
     kind="provision_instance",
-    steps=("create_database", "install_firm_key", "write_config", "check_ready"),
+    steps=(
+        StepPlan(name="create_database", timeout=timedelta(minutes=5), undo=True),
+        StepPlan(name="install_firm_key", undo=True),
+        StepPlan(name="write_config"),
+        StepPlan(name="create_credentials", may_skip=True),
+        StepPlan(name="check_ready"),
+    ),
     # Some seconds of work; an hour outlasts a restarted gateway or database server.
     deadline=timedelta(hours=1),
 )
@@ -42,12 +117,23 @@ PROVISION_INSTANCE: Final = OperationPlan(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One step of one operation."""
+    """One step of one operation.
+
+    Attributes:
+        attempts: that were ever begun, forward; above 0: it may have left something.
+        waiting_for: why it last said "not yet"; None if it never did.
+    """
 
     name: str
     state: StepState = "pending"
     attempts: int = 0
     finished_at: datetime | None = None
+    waiting_for: str | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether the operation is past it."""
+        return self.state in ("succeeded", "skipped")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,10 +142,16 @@ class Operation:
 
     Attributes:
         object_id: what is changed, e.g. an instance.
+        current_step: forward the step to be done next; in recovery the one to be undone next, -1 after the last.
+        attempts: of the current step, in this round.
         due_at: not to be worked on before.
-        owner: who is working on it until `lease_until`.
-        version: raised by every change; whoever holds an older one has lost the operation to somebody else.
+        owner: who is working on it until `lease_until`. Once another change has raised the version he has lost it,
+            but nobody else begins before his lease has ended.
+        deadline_at: when the present state ends at the latest; for `fatal`, the next reminder.
+        version: raised by every change; the fencing token of its owner.
         error_code: why the last attempt failed; the reason for the end if the operation failed.
+        parameters: what was asked for, for the steps.
+        requested_by: who asked for it.
     """
 
     operation_id: OperationId
@@ -78,20 +170,33 @@ class Operation:
     created_at: datetime
     finished_at: datetime | None
     version: int
+    parameters: JsonObject
+    requested_by: Origin
 
     @property
     def finished(self) -> bool:
-        """Whether nothing will happen to it any more."""
-        return self.state in ("succeeded", "failed")
+        """Whether nothing will happen to it any more, and its object is free."""
+        return self.finished_at is not None
 
     @property
     def step(self) -> Step:
-        """The step that is being carried out, or comes next, or was the last."""
-        return self.steps[min(self.current_step, len(self.steps) - 1)]
+        """The step that is being carried out or undone, or comes next, or was the last."""
+        return self.steps[max(0, min(self.current_step, len(self.steps) - 1))]
+
+    @property
+    def steps_done(self) -> int:
+        """How many steps it is past; in recovery, how many are still in force."""
+        return sum(step.done for step in self.steps)
 
 
 def plan_operation(
-    operation_id: OperationId, plan: OperationPlan, *, object_id: str, now: datetime
+    operation_id: OperationId,
+    plan: OperationPlan,
+    *,
+    object_id: str,
+    now: datetime,
+    parameters: JsonObject | None = None,
+    requested_by: Origin = UNNAMED,
 ) -> Operation:
     """A new operation, due at once."""
     return Operation(
@@ -99,7 +204,7 @@ def plan_operation(
         kind=plan.kind,
         object_id=object_id,
         state="queued",
-        steps=tuple(Step(name=name) for name in plan.steps),
+        steps=tuple(Step(name=name) for name in plan.names),
         current_step=0,
         attempts=0,
         due_at=now,
@@ -111,75 +216,8 @@ def plan_operation(
         created_at=now,
         finished_at=None,
         version=1,
-    )
-
-
-def claimed(operation: Operation, *, owner: str, lease_until: datetime) -> Operation:
-    """The operation as its new owner starts an attempt at the current step."""
-    attempts = operation.attempts + 1
-    return replace(
-        operation,
-        state="running",
-        owner=owner,
-        lease_until=lease_until,
-        attempts=attempts,
-        steps=_with_step(operation, state="running", attempts=attempts, finished_at=None),
-    )
-
-
-def advanced(operation: Operation, *, now: datetime) -> Operation:
-    """The operation after its current step has been carried out."""
-    last = operation.current_step + 1 == len(operation.steps)
-    return replace(
-        operation,
-        state="succeeded" if last else "running",
-        steps=_with_step(operation, state="succeeded", attempts=operation.attempts, finished_at=now),
-        current_step=operation.current_step + 1,
-        attempts=0,
-        due_at=now,
-        owner=None,
-        lease_until=None,
-        error_code=None,
-        error_message=None,
-        finished_at=now if last else None,
-    )
-
-
-def postponed(operation: Operation, *, due_at: datetime, code: str, message: str) -> Operation:
-    """The operation after an attempt that failed and will be followed by another one."""
-    return replace(
-        operation,
-        steps=_with_step(operation, state="pending", attempts=operation.attempts, finished_at=None),
-        due_at=due_at,
-        owner=None,
-        lease_until=None,
-        error_code=code,
-        error_message=message,
-    )
-
-
-def failed(operation: Operation, *, now: datetime, code: str, message: str) -> Operation:
-    """The operation when it is given up."""
-    return replace(
-        operation,
-        state="failed",
-        steps=_with_step(operation, state="failed", attempts=operation.attempts, finished_at=now),
-        owner=None,
-        lease_until=None,
-        error_code=code,
-        error_message=message,
-        finished_at=now,
-    )
-
-
-def released(operation: Operation, *, now: datetime) -> Operation:
-    """The operation after its owner died: due at once, the attempt that was under way counts."""
-    return replace(
-        operation,
-        steps=_with_step(operation, state="pending", attempts=operation.attempts, finished_at=None),
-        due_at=now,
-        owner=None,
-        lease_until=None,
+        parameters=parameters or {},
+        requested_by=requested_by,
     )
 
 
@@ -188,15 +226,33 @@ def stored(operation: Operation) -> Operation:
     return replace(operation, version=operation.version + 1)
 
 
+def past_no_return(operation: Operation, plan: OperationPlan) -> bool:
+    """Whether a step was started that cannot be taken back."""
+    if plan.point_of_no_return is None:
+        return False
+    names = [step.name for step in operation.steps]
+    first = names.index(plan.point_of_no_return) if plan.point_of_no_return in names else len(names)
+    return any(step.attempts > 0 for step in operation.steps[first:])
+
+
+def is_untried(operation: Operation) -> bool:
+    """Whether its current step became due before the deadline and nobody has tried it since, forward or back.
+
+    A step that waits is asked again and again, so it counts only if nobody has asked for a while.
+    """
+    if operation.state not in ("queued", "running", "recovering") or operation.attempts > 0:
+        return False
+    if operation.step.waiting_for is None:
+        return True
+    return operation.due_at + _NOBODY_ASKED < operation.deadline_at
+
+
+def first_try_time(operation: Operation, plan: OperationPlan) -> timedelta:
+    """By how much the deadline may move for the first attempt at the current step: one that waits is only asked."""
+    waits = operation.step.waiting_for is not None
+    return _NOBODY_ASKED if waits else plan.step(operation.step.name).timeout
+
+
 def pause_before(attempt: int, *, first: timedelta, longest: timedelta) -> timedelta:
     """How long to wait before the next attempt, after `attempt` of them have failed: doubling."""
     return min(first * (1 << min(attempt - 1, 20)), longest)
-
-
-def _with_step(
-    operation: Operation, *, state: StepState, attempts: int, finished_at: datetime | None
-) -> tuple[Step, ...]:
-    steps: Sequence[Step] = operation.steps
-    at = operation.current_step
-    changed = replace(steps[at], state=state, attempts=attempts, finished_at=finished_at)
-    return (*steps[:at], changed, *steps[at + 1 :])

@@ -1,29 +1,48 @@
-"""Provisioning an instance: from its row in the platform database to an instance that can sign.
+"""Provisioning an instance: from its row in the platform database to an instance that can sign, or back to nothing.
 
-create_database ──► install_firm_key ──► write_config ──► check_ready ──► instance is ready
-                       boxes of the pool first                              given up: instance is failed
+    create_database ──► install_firm_key ──► write_config ──► create_credentials ──► check_ready ──► ready
+    │ undo: drop it     │ undo: remove key                                                │
+    ◄───────────────────┴──────────────────────────────────────────────────────────────────┘
+    recovered: place, name, firm code, contract and instance are free or gone, in one transaction; a firm code whose key
+    staff have left in boxes stays taken
+
+Its place on a server is taken in the transaction of the order. The instance becomes ready in the transaction that ends
+the operation: whatever is undone has never served anybody.
+
+**Decision: the first client's secret.** An order may name a first API client. Its secret is generated, hashed and
+thrown away: nobody has seen it, nothing holds it, and the first rotation shows one, once, to whoever asks for it.
+Alternative: a sealed hand-over kept with the operation, which is one more place where a secret lies, and one more
+deadline; a rotation is a call that everybody knows already.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar, cast
 
 import anyio.to_thread
 
 from app.core.db import Database, Tx
-from app.core.ids import InstanceId, new_id
+from app.core.ids import ApiClientId, InstanceId, new_id
 from app.core.json import JsonObject
+from app.core.origin import Origin
 from fsb_gateway.box_driver import BoxSpec
+from fsb_gateway.client import BoxReport
 from tenancy import repository
-from tenancy.access.repository import find_profile
+from tenancy.access import repository as access
+from tenancy.access.client.repository import NewClient, add_client
+from tenancy.access.policy import check_scopes
 from tenancy.contract import ContractService
+from tenancy.credential import CLIENT_SECRET_PREFIX, CredentialKey, make_secret
+from tenancy.database.port import InstanceDatabases
+from tenancy.database.repository import list_visible_databases
 from tenancy.errors import InstanceNotReady
-from tenancy.instance_database import InstanceDatabases
-from tenancy.operation.plan import PROVISION_INSTANCE, Operation
-from tenancy.operation.runner import OperationKind
-from tenancy.placement import BoxKind, find_edition, place_instance
+from tenancy.name import check_name, make_username
+from tenancy.operation.kind import OperationKind, StepContext
+from tenancy.operation.plan import FIRST_CLIENT, PROVISION_INSTANCE, Operation
+from tenancy.placement import SHARED_POOL, BoxKind, find_edition, place_instance
 from tenancy.record import Instance
+from tenancy.server.placing import release
 
 T = TypeVar("T")
 
@@ -35,8 +54,20 @@ class FirmKeyInstaller(Protocol):
         """Set up a box, or change its pace."""
         ...
 
+    async def remove_box(self, name: str) -> None:
+        """Take a box out of service; nothing happens if there is none."""
+        ...
+
     async def ensure_firm_key(self, instance_id: str, firm_code: int, *, pool: str) -> object:
         """Make a firm key unless it is there, and install it in every box of the pool."""
+        ...
+
+    async def remove_firm_key(self, instance_id: str, firm_code: int) -> None:
+        """Destroy a firm key and take it out of every box; nothing happens if there is none."""
+        ...
+
+    async def boxes(self) -> tuple[BoxReport, ...]:
+        """Every box, with the firm codes it can sign for."""
         ...
 
 
@@ -48,6 +79,7 @@ class InstanceProvisioner:
         databases: makes the instance's database.
         boxes: installs the firm key.
         contracts: writes the configuration.
+        key: under which the first client's secret is hashed.
         kind: of the boxes that new pools get.
     """
 
@@ -58,21 +90,30 @@ class InstanceProvisioner:
         *,
         boxes: FirmKeyInstaller,
         contracts: ContractService,
+        key: CredentialKey,
         kind: BoxKind | None = None,
     ) -> None:
         self._db = db
         self._databases = databases
         self._boxes = boxes
         self._contracts = contracts
+        self._key = key
         self._kind = kind or BoxKind()
 
     def operation_kind(self) -> OperationKind:
         """What the runner needs."""
-        actions = (self._create_database, self._install_firm_key, self._write_config, self._check_ready)
         return OperationKind(
             plan=PROVISION_INSTANCE,
-            actions=dict(zip(PROVISION_INSTANCE.steps, actions, strict=True)),
-            on_failed=_mark_failed,
+            actions={
+                "create_database": self._create_database,
+                "install_firm_key": self._install_firm_key,
+                "write_config": self._write_config,
+                "create_credentials": self._create_credentials,
+                "check_ready": self._check_ready,
+            },
+            undo={"create_database": self._drop_database, "install_firm_key": self._remove_firm_key},
+            on_state=_note_state,
+            on_finished=_finish,
         )
 
     async def restore_boxes(self) -> int:
@@ -82,71 +123,172 @@ class InstanceProvisioner:
             await self._boxes.ensure_box(spec)
         return len(known)
 
-    async def _create_database(self, operation: Operation) -> None:
-        instance_id = InstanceId(operation.object_id)
+    async def _create_database(self, context: StepContext) -> None:
+        instance_id = InstanceId(context.object_id)
+        await context.check_owner()
+        url = await _in_thread(lambda: self._databases.create(instance_id))
 
-        def work() -> None:
-            url = self._databases.create(instance_id)
+        def body(tx: Tx) -> JsonObject:
+            repository.set_database(tx, instance_id, url=url)
+            tx.emit("instance.database_created", subject=instance_id, data={"database_url": url})
+            return {}
 
-            def body(tx: Tx) -> JsonObject:
-                repository.set_database(tx, instance_id, url=url)
-                return {}
+        await self._write(context.origin, body)
 
-            self._db.run_tx(new_id("op"), body)
+    async def _drop_database(self, context: StepContext) -> None:
+        instance_id = InstanceId(context.object_id)
+        await context.check_owner()
+        await _in_thread(lambda: self._databases.drop(instance_id))
 
-        await _in_thread(work)
+    async def _install_firm_key(self, context: StepContext) -> None:
+        instance = await self._get_instance(context)
+        wanted = self._boxes_of(instance)
 
-    async def _install_firm_key(self, operation: Operation) -> None:
-        instance = await self._get_instance(operation)
-        placement = place_instance(
-            instance.name, find_edition(instance.edition), lines=instance.lines, kind=self._kind
-        )
-        for spec in await _in_thread(lambda: self._register_boxes(placement.boxes)):
-            await self._boxes.ensure_box(spec)
+        def body(tx: Tx) -> JsonObject:
+            added = [spec.name for spec in wanted if repository.add_box(tx, spec)]
+            if added:
+                tx.emit("pool.boxes_added", subject=instance.pool, data={"boxes": [*added]})
+            return {}
+
+        await self._write(context.origin, body)
+        names = {spec.name for spec in wanted}
+        # A box known before keeps its own pace, whatever new ones get.
+        known = await _in_thread(lambda: self._db.read(repository.list_boxes))
+        await context.check_owner()
+        for spec in known:
+            if spec.name in names:
+                await self._boxes.ensure_box(spec)
         await self._boxes.ensure_firm_key(instance.instance_id, instance.firm_code, pool=instance.pool)
+        await self._note_firm_key(context, instance, "firm_key.installed")
 
-    async def _write_config(self, operation: Operation) -> None:
-        await _in_thread(lambda: self._contracts.push_config(InstanceId(operation.object_id)))
+    async def _note_firm_key(self, context: StepContext, instance: Instance, event: str) -> None:
+        """Once for each operation, however often its step is repeated."""
 
-    async def _check_ready(self, operation: Operation) -> None:
-        instance = await self._get_instance(operation)
-        await _in_thread(lambda: self._look_and_open(instance))
+        def body(tx: Tx) -> JsonObject:
+            data: JsonObject = {"firm_code": instance.firm_code, "pool": instance.pool}
+            tx.emit(event, subject=instance.instance_id, data=data)
+            return {}
 
-    async def _get_instance(self, operation: Operation) -> Instance:
-        instance_id = InstanceId(operation.object_id)
+        op_id = f"{event}:{context.operation.operation_id}"
+        await _in_thread(lambda: self._db.run_tx(op_id, body, origin=context.origin))
+
+    async def _remove_firm_key(self, context: StepContext) -> None:
+        instance = await self._get_instance(context)
+        await context.check_owner()
+        await self._boxes.remove_firm_key(instance.instance_id, instance.firm_code)
+        await self._note_firm_key(context, instance, "firm_key.removed")
+        if instance.pool == SHARED_POOL:
+            return
+        names = [spec.name for spec in self._boxes_of(instance)]
+        for name in names:
+            await self._boxes.remove_box(name)
+
+        def body(tx: Tx) -> JsonObject:
+            removed: list[str] = [name for name in names if repository.remove_box(tx, name)]
+            if removed:
+                tx.emit(
+                    "pool.boxes_removed",
+                    subject=instance.pool,
+                    data={"boxes": []},
+                    before={"boxes": [*removed]},
+                )
+            return {}
+
+        await self._write(context.origin, body)
+
+    async def _write_config(self, context: StepContext) -> None:
+        await _in_thread(lambda: self._contracts.push_config(InstanceId(context.object_id)))
+
+    async def _create_credentials(self, context: StepContext) -> None:
+        asked = context.parameters.get(FIRST_CLIENT)
+        if not isinstance(asked, dict):
+            await context.note("No first client was asked for.")
+            return
+        instance = await self._get_instance(context)
+        new = self._new_client(instance, asked)
+        db = await _in_thread(lambda: self._databases.open(instance.instance_id))
+
+        def body(tx: Tx) -> JsonObject:
+            access.touch(tx)
+            if not add_client(tx, new):
+                raise InstanceNotReady("The first client's name is taken already.")
+            data: JsonObject = {"name": new.name, "scopes": [*sorted(new.scopes)]}
+            tx.emit("access.client_added", subject=new.client_id, data=data)
+            return {"client_id": new.client_id}
+
+        # The same id whenever the step is repeated: one client, however often its process dies.
+        op_id = f"first-client:{context.operation.operation_id}"
+        answer = await _in_thread(lambda: db.run_tx(op_id, body, origin=context.origin))
+        await context.note(f"First client {answer.value['client_id']}: rotate it to get a secret.")
+
+    def _new_client(self, instance: Instance, asked: JsonObject) -> NewClient:
+        client_id, name = ApiClientId(new_id("cli")), check_name(str(asked["name"]))
+        return NewClient(
+            client_id=client_id,
+            name=name,
+            username=make_username(instance.name, name),
+            secret_id=new_id("sec"),
+            secret_hash=self._key.hash_secret(make_secret(CLIENT_SECRET_PREFIX), owner=client_id),
+            scopes=check_scopes(cast(Sequence[str], asked["scopes"])),
+        )
+
+    async def _check_ready(self, context: StepContext) -> None:
+        instance = await self._get_instance(context)
+        await _in_thread(lambda: self._check_database(instance))
+        boxes = [box for box in await self._boxes.boxes() if box.pool == instance.pool]
+        missing = [box.name for box in boxes if instance.firm_code not in box.firm_codes]
+        if missing or not boxes:
+            raise InstanceNotReady("A box of the pool has no key of the firm code.", boxes=[*missing])
+
+    def _check_database(self, instance: Instance) -> None:
+        """Look at the instance's database as its own user: what it holds, and what else that user can see."""
+        db = self._databases.open(instance.instance_id)
+        profile = db.read(access.find_profile)
+        if profile is None or profile.instance_id != instance.instance_id or profile.pool != instance.pool:
+            raise InstanceNotReady("The instance's database does not hold its configuration.")
+        if db.dialect == "mariadb" and len(list_visible_databases(db)) != 1:
+            raise InstanceNotReady("The instance's database user can see other databases than its own.")
+
+    def _boxes_of(self, instance: Instance) -> tuple[BoxSpec, ...]:
+        edition = find_edition(instance.edition)
+        placed = place_instance(instance.placement_name, edition, lines=instance.lines, kind=self._kind)
+        return placed.boxes
+
+    async def _get_instance(self, context: StepContext) -> Instance:
+        instance_id = InstanceId(context.object_id)
         return await _in_thread(
             lambda: self._db.read(lambda reader: repository.get_instance(reader, instance_id))
         )
 
-    def _register_boxes(self, wanted: tuple[BoxSpec, ...]) -> list[BoxSpec]:
-        """Store which boxes there are; a box known before keeps its own pace, whatever new ones get."""
-
-        def body(tx: Tx) -> JsonObject:
-            for spec in wanted:
-                repository.add_box(tx, spec)
-            return {}
-
-        self._db.run_tx(new_id("op"), body)
-        names = {spec.name for spec in wanted}
-        return [spec for spec in self._db.read(repository.list_boxes) if spec.name in names]
-
-    def _look_and_open(self, instance: Instance) -> None:
-        """Compare what the instance's database says with what was ordered, then let the instance be used."""
-        profile = self._databases.open(instance.instance_id).read(find_profile)
-        if profile is None or profile.instance_id != instance.instance_id or profile.pool != instance.pool:
-            raise InstanceNotReady("The instance's database does not hold its configuration.")
-
-        def body(tx: Tx) -> JsonObject:
-            if repository.set_state(tx, instance.instance_id, old="provisioning", new="ready", health="ok"):
-                tx.emit("instance.ready", subject=instance.instance_id, data={"name": instance.name})
-            return {}
-
-        self._db.run_tx(new_id("op"), body)
+    async def _write(self, origin: Origin, body: Callable[[Tx], JsonObject]) -> None:
+        await _in_thread(lambda: self._db.run_tx(new_id("op"), body, origin=origin))
 
 
-def _mark_failed(tx: Tx, object_id: str) -> None:
-    if repository.set_state(tx, InstanceId(object_id), old="provisioning", new="failed", health="down"):
-        tx.emit("instance.failed", subject=object_id, data={})
+def _note_state(tx: Tx, operation: Operation) -> None:
+    """Show at the instance whether it is still going forward."""
+    instance_id = InstanceId(operation.object_id)
+    if operation.state == "running":
+        if repository.set_state(tx, instance_id, old="failed", new="provisioning", health="unknown"):
+            tx.emit("instance.provisioning", subject=instance_id, data={}, before={"state": "failed"})
+    elif repository.set_state(tx, instance_id, old="provisioning", new="failed", health="down"):
+        tx.emit("instance.failed", subject=instance_id, data={}, before={"state": "provisioning"})
+
+
+def _finish(tx: Tx, operation: Operation) -> None:
+    instance_id = InstanceId(operation.object_id)
+    instance = repository.get_instance(tx, instance_id)
+    if operation.state == "succeeded":
+        if repository.set_state(tx, instance_id, old="provisioning", new="ready", health="ok"):
+            before: JsonObject = {"state": "provisioning"}
+            tx.emit("instance.ready", subject=instance_id, data={"name": instance.name}, before=before)
+        return
+    # What staff decided not to undo: a database of nobody, or a key in the boxes.
+    left = [step.name for step in operation.steps if step.state == "left"]
+    release(tx, instance_id)
+    repository.remove_unborn(tx, instance_id, keeps_firm_code="install_firm_key" in left)
+    before = {"name": instance.name, "firm_code": instance.firm_code, "state": instance.state}
+    data: JsonObject = {"name": instance.name, "left": [*left]}
+    tx.emit("instance.removed", subject=instance_id, data=data, before=before)
 
 
 async def _in_thread(work: Callable[[], T]) -> T:

@@ -16,7 +16,7 @@ operation = Table(
     Column("active_object_id", ID, nullable=True, unique=True),
     # queued, running, succeeded, failed, recovering, recovered, fatal
     Column("state", String(16), nullable=False),
-    # [{"name", "state", "attempts", "finished_at_us"}]
+    # [{"name", "state", "attempts", "finished_at", "waiting_for"}]
     Column("steps", Text, nullable=False),
     Column("current_step", Integer, nullable=False),
     # Of the current step.
@@ -45,7 +45,7 @@ operation_log = Table(
     Column("operation_id", ID, primary_key=True),
     Column("number", Integer, primary_key=True, autoincrement=False),
     Column("at_us", BigInteger, nullable=False),
-    # What happened: claimed, step_done, step_failed, skipped, retried, cancelled, note …
+    # What happened: `tenancy.operation.transition.Event`.
     Column("event", LABEL, nullable=False),
     Column("step", LABEL, nullable=False),
     Column("message", Text, nullable=False),
