@@ -1,23 +1,29 @@
 """Whether a call is let in. Pure.
 
-    credentials sent ──► unknown here? ─► 404    wrong or disabled? ─► 401         whatever else the policy says:
-           │ right, or none sent                                                   a secret that is sent must be right
+    credentials sent ──► unknown here? ─► 404    wrong, ended, disabled, run out? ─► 401, 403      whatever else the
+           │ right, or none sent                                     policy says: what is sent must be right
            ▼
     network → certificate → Basic, in this order; `all`: the first that fails refuses; `any`: one that holds admits
 
-A user name that an instance does not know looks like an instance that does not exist, so that one customer's
-credentials learn nothing about another; this comes before the network check because otherwise the answer
-would differ.
+A user name or a certificate that an instance does not know looks like an instance that does not exist, so that one
+customer's credentials learn nothing about another; this comes before the network check because otherwise the
+answer would differ. A certificate is looked at only if the policy asks for certificates: programs send theirs to
+whoever asks. With `all`, certificate and Basic credentials must belong to the same client.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Literal
 
 from app.core.ids import ApiClientId
-from tenancy.access.policy import AccessPolicy, Address, KnownClient, Method, Network, Scope
+from tenancy.access.client.certificate import ClientCertificate, read_certificate
+from tenancy.access.client.record import DEFAULT_RATE, ClientSecret, KnownClient, Rate
+from tenancy.access.errors import CertificateMalformed
+from tenancy.access.policy import AccessPolicy, Address, Method, Network, Scope
+from tenancy.access.rule import AccessRules, PinnedClient
 from tenancy.credential import CredentialKey
 from tenancy.errors import ScopeMissing
 
@@ -26,10 +32,31 @@ DenialKind = Literal[
     "access_closed",
     "network_not_allowed",
     "certificate_missing",
+    "certificate_outdated",
+    "certificate_not_for_clients",
+    "certificate_of_closed_client",
+    "certificate_of_other_client",
     "credentials_missing",
     "credentials_invalid",
     "instance_not_found",
 ]
+Use = tuple[ApiClientId, str, str]
+"""Client, secret and certificate that let somebody in; what was not looked at is empty."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallerCredentials:
+    """What a call carries to be let in.
+
+    Attributes:
+        peer: the caller's address as the outermost trusted hop saw it.
+        basic: user name and secret, if the call carries them.
+        certificate: the client certificate (DER) whose key the caller holds, as the trusted front says.
+    """
+
+    peer: Address
+    basic: BasicCredentials | None = field(default=None, repr=False)
+    certificate: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,10 +75,19 @@ class Principal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admitted:
-    """The call is let in."""
+    """The call is let in.
+
+    Attributes:
+        rate: how fast the principal may call one line.
+        use: what let him in; None if his network alone did.
+        valid_until: when one of his credentials ends by itself; None: none does.
+    """
 
     principal: Principal
     scopes: frozenset[Scope]
+    rate: Rate = DEFAULT_RATE
+    use: Use | None = None
+    valid_until: datetime | None = None
 
     def may(self, scope: Scope) -> bool:
         """Whether the caller has the scope; `admin` has every one."""
@@ -79,57 +115,102 @@ class Denied:
 Decision = Admitted | Denied
 
 
-def decide(
-    policy: AccessPolicy,
-    clients: Mapping[str, KnownClient],
-    *,
-    peer: Address,
-    basic: BasicCredentials | None,
-    key: CredentialKey,
-    certificate: None = None,
-) -> Decision:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProvenSecret:
+    """Basic credentials that are right."""
+
+    known: KnownClient
+    secret: ClientSecret
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProvenCertificate:
+    """A certificate that is right."""
+
+    pinned: PinnedClient
+    certificate: ClientCertificate
+
+
+def decide(rules: AccessRules, call: CallerCredentials, *, key: CredentialKey, now: datetime) -> Decision:
     """Decide about one call.
 
     Args:
-        policy: the instance's.
-        clients: the instance's API clients by user name.
-        peer: the caller's address as the outermost trusted hop saw it.
-        basic: user name and secret, if the call carries them.
+        rules: the instance's.
+        call: what the caller sends.
         key: checks secrets.
-        certificate: always None until the load balancer passes client certificates on.
+        now: judges dates.
     """
-    judged = _judge_credentials(clients, basic, key)
-    if isinstance(judged, Denied):
-        return judged
+    secret = judge_basic(rules, call.basic, key=key, now=now)
+    certificate = judge_certificate(rules, call.certificate, now=now)
+    refused = first_denial(certificate, secret)
+    if refused is not None:
+        return refused
+    if isinstance(secret, Denied) or isinstance(certificate, Denied):
+        raise AssertionError("a denial was passed over")
+    policy = rules.policy
     if not policy.methods:
         return Denied(kind="access_closed")
-    network = policy.find_network(peer)
-    held: dict[Method, bool] = {
-        "network": network is not None,
-        "certificate": certificate is not None,
-        "basic": judged is not None,
-    }
-    denied = _weigh(policy, held)
-    if denied is not None:
-        return denied
-    return _admit(policy, judged if "basic" in policy.methods else None, network)
+    network = policy.find_network(call.peer)
+    denied = weigh(policy, network, certificate, secret)
+    return denied if denied is not None else admit(policy, network, certificate, secret)
 
 
-def _judge_credentials(
-    clients: Mapping[str, KnownClient], basic: BasicCredentials | None, key: CredentialKey
-) -> KnownClient | Denied | None:
+def judge_basic(
+    rules: AccessRules, basic: BasicCredentials | None, *, key: CredentialKey, now: datetime
+) -> ProvenSecret | Denied | None:
+    """Whose secret this is; None if none was sent."""
     if basic is None:
         return None
     username, secret = basic
-    known = clients.get(username)
-    right = key.matches(
-        secret, known.secret_hash if known else None, owner=known.client.client_id if known else username
-    )
+    known = rules.clients.get(username)
     if known is None:
+        # As long as for somebody who exists.
+        key.matches(secret, None, owner=username)
         return Denied(kind="instance_not_found")
-    if not right or known.client.disabled_at is not None:
-        return Denied(kind="credentials_invalid")
-    return known
+    owner = known.client.client_id
+    for each, stored in zip(known.client.secrets, known.hashes, strict=True):
+        if each.is_live(now) and key.matches(secret, stored, owner=owner) and known.client.is_live(now):
+            return ProvenSecret(known=known, secret=each)
+    return Denied(kind="credentials_invalid")
+
+
+def judge_certificate(
+    rules: AccessRules, der: bytes | None, *, now: datetime
+) -> ProvenCertificate | Denied | None:
+    """Whose certificate this is; None if none was sent or none is asked for.
+
+    The first pin that it fits decides, its own fingerprint before a CA and subject: whoever disables that client shuts
+    the certificate out, whomever else it would fit.
+    """
+    if der is None or "certificate" not in rules.policy.methods:
+        return None
+    try:
+        certificate = read_certificate(der)
+    except CertificateMalformed:
+        return Denied(kind="instance_not_found")
+    pins = rules.find_pins(certificate)
+    if not pins:
+        return Denied(kind="instance_not_found")
+    if not certificate.is_valid(now):
+        return Denied(kind="certificate_outdated")
+    if not certificate.for_clients:
+        return Denied(kind="certificate_not_for_clients")
+    # A CA may be pinned twice, before and after it was renewed.
+    pinned = next((each for each in pins if now <= each.pin.not_after), None)
+    if pinned is None:
+        return Denied(kind="certificate_outdated")
+    if not pinned.known.client.is_live(now):
+        return Denied(kind="certificate_of_closed_client")
+    return ProvenCertificate(pinned=pinned, certificate=certificate)
+
+
+def first_denial(
+    certificate: ProvenCertificate | Denied | None, secret: ProvenSecret | Denied | None
+) -> Denied | None:
+    """What to say of credentials that are wrong: that the instance does not know them goes before everything else."""
+    denials = [each for each in (certificate, secret) if isinstance(each, Denied)]
+    unknown = [each for each in denials if each.kind == "instance_not_found"]
+    return next(iter(unknown or denials), None)
 
 
 _DENIALS: Mapping[Method, DenialKind] = {
@@ -139,23 +220,72 @@ _DENIALS: Mapping[Method, DenialKind] = {
 }
 
 
-def _weigh(policy: AccessPolicy, held: Mapping[Method, bool]) -> Denied | None:
+def weigh(
+    policy: AccessPolicy,
+    network: Network | None,
+    certificate: ProvenCertificate | None,
+    secret: ProvenSecret | None,
+) -> Denied | None:
     """None if the policy is kept; otherwise what to tell the caller."""
-    missing = [method for method, holds in held.items() if method in policy.methods and not holds]
-    if not missing or (policy.mode == "any" and len(missing) < len(policy.methods)):
-        return None
-    # With `any`, credentials are the one thing that the caller can still send.
-    asked: Method = "basic" if policy.mode == "any" and "basic" in missing else missing[0]
-    return Denied(kind=_DENIALS[asked])
+    methods = policy.methods
+    held: dict[Method, bool] = {
+        "network": network is not None,
+        "certificate": certificate is not None,
+        "basic": secret is not None,
+    }
+    missing = [method for method, holds in held.items() if method in methods and not holds]
+    if missing and (policy.mode == "all" or len(missing) == len(methods)):
+        # With `any`, credentials are the one thing that the caller can still send.
+        asked: Method = "basic" if policy.mode == "any" and "basic" in missing else missing[0]
+        return Denied(kind=_DENIALS[asked])
+    if policy.mode == "all" and {"certificate", "basic"} <= methods and not _is_same(certificate, secret):
+        return Denied(kind="certificate_of_other_client")
+    return None
 
 
-def _admit(policy: AccessPolicy, known: KnownClient | None, network: Network | None) -> Admitted:
-    if known is not None:
-        client = known.client
-        return Admitted(
-            principal=Principal(kind="client", name=client.username, client_id=client.client_id),
-            scopes=client.scopes,
-        )
-    return Admitted(
-        principal=Principal(kind="network", name=f"network:{network}"), scopes=policy.network_scopes
+def _is_same(certificate: ProvenCertificate | None, secret: ProvenSecret | None) -> bool:
+    return certificate is not None and secret is not None and certificate.pinned.known is secret.known
+
+
+def admit(
+    policy: AccessPolicy,
+    network: Network | None,
+    certificate: ProvenCertificate | None,
+    secret: ProvenSecret | None,
+) -> Admitted:
+    """As whom a call is let in that keeps the policy: Basic before certificate before network."""
+    named = secret if secret is not None and "basic" in policy.methods else None
+    known = (
+        named.known if named is not None else certificate.pinned.known if certificate is not None else None
     )
+    until = _valid_until(certificate, secret)
+    if known is None:
+        return Admitted(
+            principal=Principal(kind="network", name=f"network:{network}"),
+            scopes=policy.network_scopes,
+            valid_until=until,
+        )
+    client = known.client
+    # A certificate of another client was not what let this one in.
+    own = certificate if certificate is not None and certificate.pinned.known is known else None
+    return Admitted(
+        principal=Principal(kind="client", name=client.username, client_id=client.client_id),
+        scopes=client.scopes,
+        rate=known.rate,
+        use=(
+            client.client_id,
+            named.secret.secret_id if named is not None else "",
+            own.pinned.pin.certificate_id if own is not None else "",
+        ),
+        valid_until=until,
+    )
+
+
+def _valid_until(certificate: ProvenCertificate | None, secret: ProvenSecret | None) -> datetime | None:
+    ends: list[datetime | None] = []
+    if secret is not None:
+        ends += [secret.secret.ends_at, secret.known.client.expires_at]
+    if certificate is not None:
+        pinned = certificate.pinned
+        ends += [certificate.certificate.not_after, pinned.pin.not_after, pinned.known.client.expires_at]
+    return min((each for each in ends if each is not None), default=None)

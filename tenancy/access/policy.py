@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Final, Literal, cast, get_args
 
-from app.core.ids import ApiClientId, CustomerId, InstanceId, LineId
+from app.core.ids import CustomerId, InstanceId, LineId
 from tenancy.errors import AccessPolicyInvalid, NetworkInvalid, NetworkTooWide, ScopeUnknown
 
 Mode = Literal["all", "any"]
@@ -20,8 +19,6 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 METHODS: Final[tuple[Method, ...]] = get_args(Method)
 """In the order in which they are checked (DESIGN §8)."""
 SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
-_OFFERED_METHODS: Final = frozenset({"network", "basic"})
-"""Client certificates are offered once the load balancer passes them on."""
 _MOST_NETWORKS = 200
 """A check walks the list; 200 networks cost some 30 microseconds. Our own decision."""
 _NARROWEST_UNCONFIRMED = {4: 8, 6: 20}
@@ -61,33 +58,13 @@ class VersionedPolicy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ApiClient:
-    """A program of the customer that calls the web services."""
-
-    client_id: ApiClientId
-    name: str
-    username: str
-    scopes: frozenset[Scope]
-    created_at: datetime
-    disabled_at: datetime | None
-    last_used_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KnownClient:
-    """An API client with what is needed to check its secret; never leaves this package."""
-
-    client: ApiClient
-    secret_hash: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceProfile:
     """What a line needs to know of its instance, as control wrote it into the instance's own database.
 
     Attributes:
         web_services: whether the contract in force when this was written has web services. Quotas follow the
             dated contracts; this is what pages show.
+        frozen: lines let nobody in; its contract has ended, or staff have frozen it.
     """
 
     instance_id: InstanceId
@@ -99,16 +76,7 @@ class InstanceProfile:
     lines: tuple[LineId, ...]
     web_services: bool
     config_version: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AccessSnapshot:
-    """Everything that decides who is let in, as of one revision."""
-
-    revision: int
-    policy: AccessPolicy
-    clients: Mapping[str, KnownClient]
-    profile: InstanceProfile
+    frozen: bool = False
 
 
 def make_policy(
@@ -123,7 +91,7 @@ def make_policy(
 
     Args:
         mode: `all` or `any`.
-        methods: of `network`, `basic`; none closes the instance.
+        methods: of `network`, `certificate`, `basic`; none closes the instance.
         networks: in CIDR form; an address stands for itself.
         network_scopes: what a caller may do who is let in by his network alone.
         wide_confirmed: lets networks pass that hold a large part of the Internet.
@@ -137,9 +105,9 @@ def make_policy(
     chosen = set(methods)
     if mode not in get_args(Mode):
         raise AccessPolicyInvalid("The mode is all or any.", field="mode")
-    if not chosen <= _OFFERED_METHODS:
+    if not chosen <= set(METHODS):
         raise AccessPolicyInvalid(
-            "The methods are network and basic.", field="methods", offered=sorted(_OFFERED_METHODS)
+            "The methods are network, certificate and basic.", field="methods", offered=list(METHODS)
         )
     parsed = _parse_networks(networks, wide_confirmed=wide_confirmed)
     if ("network" in chosen) != bool(parsed):
@@ -191,7 +159,8 @@ def parse_network(text: str) -> Network:
         network = ipaddress.ip_network(text.strip())
     except ValueError:
         raise NetworkInvalid(
-            "That is no IP network such as 192.0.2.0/24 or 2001:db8::/32; nothing may be set behind the prefix.",
+            f"{text[:64]!r} is no IP network such as 192.0.2.0/24 or 2001:db8::/32; "
+            "nothing may be set behind the prefix.",
             network=text[:64],
         ) from None
     if isinstance(network, ipaddress.IPv6Network):
@@ -201,7 +170,7 @@ def parse_network(text: str) -> Network:
 
 def _unmap(network: ipaddress.IPv6Network, text: str) -> Network:
     if network.network_address.scope_id is not None:
-        raise NetworkInvalid("A network has no zone such as %eth0.", network=text[:64])
+        raise NetworkInvalid(f"{text[:64]!r}: a network has no zone such as %eth0.", network=text[:64])
     mapped = network.network_address.ipv4_mapped
     if mapped is not None and network.prefixlen >= 96:
         return ipaddress.ip_network((mapped, network.prefixlen - 96))

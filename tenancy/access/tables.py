@@ -54,6 +54,8 @@ api_client = Table(
     # Requests a second and at once; NULL: the platform's own.
     Column("rate_per_second", Integer, nullable=True),
     Column("burst", Integer, nullable=True),
+    # For If-Match.
+    Column("version", Integer, nullable=False, server_default="1"),
 )
 
 # A client has one secret, or two while it is being rotated; `api_client.secret_hash` keeps the newest for lines of

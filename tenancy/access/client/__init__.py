@@ -1,0 +1,1 @@
+"""API clients: their secrets, their certificates, how fast they may call."""

@@ -1,0 +1,1 @@
+"""Callers who are refused: slowed down, and shown to the customer."""
