@@ -1,10 +1,10 @@
-"""Tables of staff: people, tokens, approvals, support access. Platform schema."""
+"""Tables of staff: people, tokens, approvals, support access. Platform schema, the uses of an access excepted."""
 
 from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Index, Integer, String, Table, Text
 
-from app.core.schema import HASH, ID, LABEL, NAME, platform_metadata
+from app.core.schema import HASH, ID, LABEL, NAME, instance_metadata, platform_metadata
 
 person = Table(
     "person",
@@ -18,8 +18,8 @@ person = Table(
     Column("erased_at_us", BigInteger, nullable=True),
 )
 
-# One key per person, wrapped under a key derived from the credential key. Erasing the row makes every sealed name of that
-# person unreadable, wherever it is stored.
+# One key per person, wrapped under a key derived from the credential key. Erasing the row makes every sealed name of
+# that person unreadable, wherever it is stored.
 subject_key = Table(
     "subject_key",
     platform_metadata,
@@ -76,6 +76,8 @@ support_access = Table(
     Column("person_id", ID, nullable=False),
     Column("reason", Text, nullable=False),
     Column("hours", Integer, nullable=False),
+    # read, write
+    Column("scope", String(8), nullable=False),
     # requested, approved, refused, revoked, expired
     Column("state", String(16), nullable=False),
     Column("requested_at_us", BigInteger, nullable=False),
@@ -84,4 +86,18 @@ support_access = Table(
     Column("decided_by", NAME, nullable=True),
     Column("decided_at_us", BigInteger, nullable=True),
     Column("version", Integer, nullable=False),
+    # instance:person while it is requested, NULL afterwards: nobody asks twice at a time.
+    Column("open_key", NAME, nullable=True, unique=True),
+)
+
+# Instance schema: when support has been there, for the customer to see; one row for each access and hour.
+support_use = Table(
+    "support_use",
+    instance_metadata,
+    Column("access_id", ID, primary_key=True),
+    # Whole hours since 1970-01-01T00:00Z.
+    Column("hour", Integer, primary_key=True, autoincrement=False),
+    Column("first_at_us", BigInteger, nullable=False),
+    # OpenAPI operationId of the first thing done in that hour.
+    Column("action", String(128), nullable=False),
 )

@@ -1,0 +1,1 @@
+"""Support looks into an instance only while its customer lets them."""
