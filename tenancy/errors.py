@@ -5,7 +5,7 @@
     ├── NotFound
     │   └── CustomerNotFound · InstanceNotFound · ClientNotFound · OperationNotFound · StaffTokenNotFound
     ├── InstanceNotReady · InstanceDatabaseMissing
-    ├── EditionUnknown · LinesTooFew · LinesTooMany · OverageUnknown · CountryNotAllowed
+    ├── EditionUnknown · LinesTooFew · LinesTooMany · OverageUnknown
     ├── ContractConflict · ContractUnfit
     ├── AccessPolicyInvalid · NetworkInvalid · NetworkTooWide · PolicyVersionConflict
     ├── ScopeUnknown · RoleUnknown · ExpiryUnfit · LimitUnfit
@@ -13,7 +13,8 @@
     │   ├── AccessClosed · NetworkNotAllowed · CertificateMissing · ScopeMissing
     │   └── CredentialsMissing · CredentialsInvalid · StaffTokenInvalid
     ├── CredentialKeyExposed · CredentialKeyDamaged · CredentialKeyMissing
-    └── OperationDeadlinePassed · OperationStepLost     recorded in an operation, not raised to callers
+    ├── OperationRunning · OperationStateUnfit · OperationStepNeeded · OperationPastNoReturn
+    └── OperationDeadlinePassed · OperationStepLost · OperationOwnerLost     not raised to callers
 
 A user name that an instance does not know raises `InstanceNotFound`, so that another customer's credentials
 learn nothing.
@@ -126,16 +127,34 @@ class OverageUnknown(TenancyError):
     code = "overage_unknown"
 
 
-class CountryNotAllowed(TenancyError):
-    """There is no server in that country that may hold the instance."""
-
-    code = "country_not_allowed"
-
-
 class ContractConflict(TenancyError):
     """A contract of that kind begins at that instant already."""
 
     code = "contract_conflict"
+
+
+class CountryUnknown(TenancyError):
+    """There is no country of that code; `detail["field"]` names its place."""
+
+    code = "country_unknown"
+
+
+class CountryRepeated(TenancyError):
+    """A country stands in a list twice."""
+
+    code = "country_repeated"
+
+
+class ContractNotFound(NotFound):
+    """The instance has no such contract row."""
+
+    code = "contract_not_found"
+
+
+class ContractBegun(TenancyError):
+    """The contract row is in force, or has been: it cannot be withdrawn any more."""
+
+    code = "contract_begun"
 
 
 class ContractUnfit(TenancyError):
@@ -274,3 +293,33 @@ class OperationStepLost(TenancyError):
     """The step's last attempt ended without a word, e.g. because its process was killed."""
 
     code = "operation_step_lost"
+
+
+class OperationRunning(TenancyError):
+    """Another operation is changing the object already; the detail names it."""
+
+    code = "operation_running"
+
+
+class OperationStateUnfit(TenancyError):
+    """What was asked of an operation does not fit the state it is in."""
+
+    code = "operation_state_unfit"
+
+
+class OperationStepNeeded(TenancyError):
+    """The step cannot be skipped: what comes after it needs it."""
+
+    code = "operation_step_needed"
+
+
+class OperationPastNoReturn(TenancyError):
+    """The operation has done what cannot be undone; it only goes forward."""
+
+    code = "operation_past_no_return"
+
+
+class OperationOwnerLost(TenancyError):
+    """Whoever was working on an operation has lost it to somebody else and has to stop."""
+
+    code = "operation_owner_lost"

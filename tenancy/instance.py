@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from datetime import datetime
 from typing import Final
 
 from app.core.command import Command, Done
-from app.core.db import Database, Tx
+from app.core.db import Database, Reader, Tx
 from app.core.ids import ContractId, InstanceId, OperationId, new_id
 from app.core.json import JsonObject
+from app.core.outbox import last_sequence, list_events
 from editions.catalog import EDITIONS
 from editions.limit import Contract, check_contract
 from fsb_gateway.job import FIRM_CODE_MAX
 from tenancy import repository
+from tenancy.country import check_country_code, check_country_codes
+from tenancy.database.port import InstanceDatabases
 from tenancy.errors import (
     FirmCodeTaken,
     FirmCodeUnfit,
@@ -22,41 +25,36 @@ from tenancy.errors import (
     NameTaken,
     OverageUnknown,
 )
-from tenancy.instance_database import InstanceDatabases
+from tenancy.lifecycle.errors import InstanceErased
 from tenancy.name import check_name
 from tenancy.operation import repository as operations
-from tenancy.operation.plan import PROVISION_INSTANCE, Operation, plan_operation
+from tenancy.operation.plan import FIRST_CLIENT, PROVISION_INSTANCE, Operation
+from tenancy.operation.start import start_operation
 from tenancy.placement import check_country, check_lines, find_edition, place_instance
-from tenancy.record import ContractRecord, Instance, InstanceCreate, check_limit
+from tenancy.record import ContractRecord, Instance, InstanceCreate, InstanceState, check_limit
+from tenancy.server.placing import place
 from tenancy.transaction import carry_out
 
-COUNTRIES: Final = frozenset({"DE"})
-"""Where servers stand. **Source:** requirement text: hosting in German data centres."""
 _OVERAGES: Final = ("grace", "block")
 _FIRM_CODE_TRIES: Final = 50
+_CHANGES_AT_ONCE: Final = 500
 
 
 class InstanceService:
-    """Instances in the platform database. Thread-safe, blocking.
+    """Instances in the platform database. Thread-safe, blocking."""
 
-    Args:
-        db: the platform database.
-        countries: in which an instance may be placed.
-    """
-
-    def __init__(self, db: Database, *, countries: Collection[str] = COUNTRIES) -> None:
+    def __init__(self, db: Database) -> None:
         self._db = db
-        self._countries = countries
 
     def create_instance(self, asked: InstanceCreate, *, command: Command | None = None) -> Done[Operation]:
-        """Take an order for an instance: its row, its first contract and the operation that provisions it.
+        """Take an order for an instance: its row, its first contract, its places and the operation that provisions it.
 
         Raises:
-            NameUnfit, NameTaken, EditionUnknown, LinesTooFew, LinesTooMany, OverageUnknown,
-            CountryNotAllowed, FirmCodeUnfit, FirmCodeTaken, CustomerNotFound: what cannot be had. Nothing was
-            changed.
+            NameUnfit, NameTaken, EditionUnknown, LinesTooFew, LinesTooMany, OverageUnknown, CountryUnknown,
+            CountryRepeated, CountryForbidden, CapacityExhausted, FirmCodeUnfit, FirmCodeTaken, CustomerNotFound:
+            what cannot be had. Nothing was changed.
         """
-        instance_id, operation_id = InstanceId(new_id("ins")), OperationId(new_id("opn"))
+        instance_id = InstanceId(new_id("ins"))
         contract_id = ContractId(new_id("ctr"))
         lines = self._check(asked)
 
@@ -66,15 +64,16 @@ class InstanceService:
             if not repository.add_instance(tx, instance):
                 raise NameTaken("An instance has that name already.", name=asked.name)
             contract = _first_contract(tx, asked, contract_id=contract_id, lines=lines)
-            repository.add_contract(
-                tx, ContractRecord(instance_id=instance_id, contract=contract, created_at=tx.now)
+            record = ContractRecord(
+                instance_id=instance_id, contract=contract, created_at=tx.now, countries=asked.countries
             )
-            operation = plan_operation(operation_id, PROVISION_INSTANCE, object_id=instance_id, now=tx.now)
-            operations.add_operation(tx, operation)
+            repository.add_contract(tx, record)
+            edition = EDITIONS[asked.edition]
+            place(tx, instance_id, edition=edition, lines=lines, country=asked.country)
             tx.emit(
                 "instance.created", subject=instance_id, data={"name": asked.name, "edition": asked.edition}
             )
-            return {"operation_id": operation_id}
+            return {"operation_id": _start(tx, instance_id, asked)}
 
         answer = carry_out(self._db, command, body)
         ordered = OperationId(str(answer.value["operation_id"]))
@@ -100,14 +99,43 @@ class InstanceService:
             raise InstanceNotFound("There is no such instance.")
         return found
 
-    def list_instances(self, *, after: str = "", limit: int = 25) -> list[Instance]:
-        """Instances with an id above `after`, oldest first.
+    def last_change(self) -> int:
+        """A number to begin with at `list_changed`: read it before the instances themselves."""
+        return self._db.read(last_sequence)
+
+    def list_changed(self, after: int) -> tuple[int, list[Instance]]:
+        """Instances that anybody has created or changed since, each as it is now, and the number to go on with.
+
+        A small read however many instances there are: it follows the events of the platform database.
+        """
+
+        def body(reader: Reader) -> tuple[int, list[Instance]]:
+            events = list_events(reader, after=after, limit=_CHANGES_AT_ONCE)
+            subjects = dict.fromkeys(each.subject for each in events if each.type.startswith("instance."))
+            found = (repository.find_instance(reader, InstanceId(each)) for each in subjects)
+            return events[-1].sequence if events else after, [each for each in found if each is not None]
+
+        return self._db.read(body)
+
+    def list_instances(
+        self,
+        *,
+        after: str = "",
+        limit: int = 25,
+        state: InstanceState | None = None,
+        retained_before: datetime | None = None,
+    ) -> list[Instance]:
+        """Instances with an id above `after`, oldest first; in one state only, or retained until before an instant.
 
         Raises:
             LimitUnfit: not 1 to 100.
         """
         check_limit(limit)
-        return self._db.read(lambda reader: repository.list_instances(reader, after=after, limit=limit))
+        return self._db.read(
+            lambda reader: repository.list_instances(
+                reader, after=after, limit=limit, state=state, retained_before=retained_before
+            )
+        )
 
     def _check(self, asked: InstanceCreate) -> int:
         """Refuse what no database is needed to refuse; returns the number of lines."""
@@ -115,11 +143,15 @@ class InstanceService:
         edition = find_edition(asked.edition)
         lines = edition.min_lines if asked.lines is None else asked.lines
         check_lines(edition, lines)
-        check_country(asked.country, self._countries)
+        check_country_code(asked.country, field="country")
+        check_country_codes(asked.countries, field="countries")
+        check_country(asked.country, asked.countries)
         if asked.overage not in _OVERAGES:
             raise OverageUnknown("The overage policy is grace or block.", known=list(_OVERAGES))
         if asked.firm_code is not None and not 1 <= asked.firm_code <= FIRM_CODE_MAX:
             raise FirmCodeUnfit("A firm code is a number from 1 to 4294967295.", field="firm_code")
+        if asked.first_client is not None:
+            check_name(asked.first_client.name)
         return lines
 
 
@@ -131,14 +163,17 @@ class InstanceOpener:
         self._databases = databases
 
     def open_ready(self, instance_id: InstanceId) -> tuple[Instance, Database]:
-        """An instance and its database.
+        """An instance that has been provisioned, frozen and ended ones too, and its database.
 
         Raises:
             InstanceNotFound: there is none of that id.
             InstanceNotReady: it is still being provisioned, or that failed.
+            InstanceErased: nothing of it is left.
         """
         instance = self._db.read(lambda reader: repository.get_instance(reader, instance_id))
-        if instance.state != "ready":
+        if instance.state == "erased":
+            raise InstanceErased("The instance's data have been erased.")
+        if not instance.is_kept:
             raise InstanceNotReady("The instance is not ready.", state=instance.state)
         try:
             return instance, self._databases.open(instance_id)
@@ -146,6 +181,14 @@ class InstanceOpener:
             raise InstanceNotReady(
                 "The instance's database cannot be found.", state=instance.state
             ) from error
+
+
+def _start(tx: Tx, instance_id: InstanceId, asked: InstanceCreate) -> OperationId:
+    parameters: JsonObject = {}
+    if asked.first_client is not None:
+        client = asked.first_client
+        parameters[FIRST_CLIENT] = {"name": client.name, "scopes": [*sorted(client.scopes)]}
+    return start_operation(tx, PROVISION_INSTANCE, object_id=instance_id, parameters=parameters)
 
 
 def _new_instance(tx: Tx, asked: InstanceCreate, *, instance_id: InstanceId, lines: int) -> Instance:

@@ -10,13 +10,16 @@ from typing import Final, Literal
 from app.core.ids import CustomerId, InstanceId
 from editions.catalog import Overage
 from editions.limit import Contract, contract_in_force
-from tenancy.access.policy import InstanceProfile
+from tenancy.access.policy import InstanceProfile, Scope
 from tenancy.errors import LimitUnfit
 from tenancy.placement import find_edition, line_names
 
-InstanceState = Literal["provisioning", "ready", "failed"]
+InstanceState = Literal["provisioning", "ready", "frozen", "ended", "erased", "failed"]
 InstanceHealth = Literal["unknown", "ok", "degraded", "down"]
 
+KEPT_STATES: Final[tuple[InstanceState, ...]] = ("ready", "frozen", "ended")
+DEFAULT_COUNTRIES: Final = ("DE",)
+"""Where instances may be placed unless a contract says otherwise. **Source:** requirement text: hosting in Germany."""
 LONGEST_PAGE: Final = 101
 """A page of 100, and one row more that says whether there is a next one. **Source:** peers reference §3.7."""
 
@@ -29,6 +32,7 @@ class Customer:
     name: str
     display_name: str
     created_at: datetime
+    version: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +46,9 @@ class Instance:
         health: what the probes see of it.
         database_url: without password; None until the database exists.
         config_version: what should hold; `applied_version`: what the instance's own database has been told.
+        version: for If-Match; raised by every change that staff or customer make to the instance itself.
+        retained_until: of an ended one: not to be erased before.
+        placed_as: the name it was placed under if it was renamed since.
     """
 
     instance_id: InstanceId
@@ -58,15 +65,50 @@ class Instance:
     config_version: int
     applied_version: int
     created_at: datetime
+    version: int = 1
+    retained_until: datetime | None = None
+    placed_as: str | None = None
+
+    @property
+    def placement_name(self) -> str:
+        """What its lines and boxes are named after; a new name of the instance changes nothing about them."""
+        return self.placed_as or self.name
+
+    @property
+    def is_open(self) -> bool:
+        """Whether its lines let callers in."""
+        return self.state == "ready"
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether it has a database in use or retained: it is told what holds, migrated, swept and exported."""
+        return self.state in KEPT_STATES
+
+    def is_due_for_erasure(self, at: datetime) -> bool:
+        """Whether its data are retained no longer, and still there."""
+        return self.state == "ended" and self.retained_until is not None and self.retained_until <= at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContractRecord:
-    """A contract row and whose it is."""
+    """A contract row and whose it is.
+
+    Attributes:
+        countries: where the instance may be placed while this is the contract in force.
+    """
 
     instance_id: InstanceId
     contract: Contract
     created_at: datetime
+    countries: tuple[str, ...] = DEFAULT_COUNTRIES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirstClient:
+    """An API client that provisioning makes; nobody knows its secret until it is rotated for the first time."""
+
+    name: str
+    scopes: frozenset[Scope]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +116,8 @@ class InstanceCreate:
     """What is asked for when an instance is created.
 
     Attributes:
-        country: ISO 3166-1 alpha-2, where its data lies.
+        country: ISO 3166-1 alpha-2, where its data lies; one of `countries`.
+        countries: where the contract allows it to lie.
         lines: as contracted; None for as few as the edition has.
         firm_code: the vendor's own; None for the next free universal one.
     """
@@ -86,6 +129,8 @@ class InstanceCreate:
     overage: Overage = "grace"
     lines: int | None = None
     firm_code: int | None = None
+    countries: tuple[str, ...] = DEFAULT_COUNTRIES
+    first_client: FirstClient | None = None
 
 
 def describe_instance(instance: Instance, contracts: Sequence[Contract], *, at: datetime) -> InstanceProfile:
@@ -99,9 +144,10 @@ def describe_instance(instance: Instance, contracts: Sequence[Contract], *, at: 
         edition=edition.key,
         firm_code=instance.firm_code,
         pool=instance.pool,
-        lines=line_names(instance.name, find_edition(instance.edition), lines=instance.lines),
+        lines=line_names(instance.placement_name, find_edition(instance.edition), lines=instance.lines),
         web_services=base is not None and edition.web_services,
         config_version=instance.config_version,
+        frozen=not instance.is_open and instance.state != "provisioning",
     )
 
 

@@ -5,19 +5,28 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Final, cast
 
-from sqlalchemy import bindparam, func, insert, or_, select, update
+from sqlalchemy import bindparam, delete, func, insert, or_, select, update
 
 from app.core.clock import from_us, to_us
 from app.core.db import Reader, Row, Tx
+from app.core.db_error import Fault, classify
 from app.core.db_statement import Parameters
 from app.core.ids import CustomerId, InstanceId
-from app.core.json import dump_json, load_object
+from app.core.json import dump_json, load_json, load_object
 from editions.catalog import EditionKey, Meter, Overage
 from editions.limit import Contract, ContractKind
 from fsb_gateway.box_driver import BoxSpec, DriverName
 from tenancy import tables
-from tenancy.errors import CustomerNotFound, InstanceNotFound
-from tenancy.record import ContractRecord, Customer, Instance, InstanceHealth, InstanceState
+from tenancy.errors import CustomerNotFound, InstanceNotFound, NameTaken
+from tenancy.record import (
+    DEFAULT_COUNTRIES,
+    KEPT_STATES,
+    ContractRecord,
+    Customer,
+    Instance,
+    InstanceHealth,
+    InstanceState,
+)
 
 FIRST_FIRM_CODE: Final = 6_000_100
 """Universal firm codes are 6.xxx.xxx; 6.000.010 is the evaluation code. **Source:** domain reference §2."""
@@ -25,6 +34,7 @@ LAST_FIRM_CODE: Final = 6_999_999
 
 _customer = tables.customer
 _instance = tables.instance
+_name = tables.instance_name
 _firm_code = tables.firm_code
 _contract = tables.contract
 _box = tables.box
@@ -37,7 +47,15 @@ _CUSTOMERS = (
     .order_by(_customer.c.customer_id)
     .limit(bindparam("b_limit"))
 )
+_PUT_CUSTOMER = (
+    update(_customer)
+    .where(_customer.c.customer_id == bindparam("b_customer"), _customer.c.version == bindparam("b_expected"))
+    .values(display_name=bindparam("b_display_name"), version=_customer.c.version + 1)
+)
 _ADD_INSTANCE = insert(_instance)
+_ADD_NAME = insert(_name)
+_NAME_OWNER = select(_name.c.instance_id).where(_name.c.name == bindparam("b_name"))
+_FREE_NAMES = delete(_name).where(_name.c.instance_id == bindparam("b_instance"))
 _INSTANCE = select(_instance).where(_instance.c.instance_id == bindparam("b_instance"))
 _INSTANCE_BY_NAME = select(_instance).where(_instance.c.name == bindparam("b_name"))
 _INSTANCES = (
@@ -46,6 +64,10 @@ _INSTANCES = (
     .order_by(_instance.c.instance_id)
     .limit(bindparam("b_limit"))
 )
+_INSTANCES_IN_STATE = _INSTANCES.where(_instance.c.state == bindparam("b_state"))
+_RETAINED_BEFORE = _instance.c.retained_until_us < bindparam("b_before")
+_INSTANCES_RETAINED = _INSTANCES.where(_RETAINED_BEFORE)
+_INSTANCES_IN_STATE_RETAINED = _INSTANCES_IN_STATE.where(_RETAINED_BEFORE)
 _SET_DATABASE = (
     update(_instance)
     .where(_instance.c.instance_id == bindparam("b_instance"))
@@ -55,6 +77,22 @@ _SET_STATE = (
     update(_instance)
     .where(_instance.c.instance_id == bindparam("b_instance"), _instance.c.state == bindparam("b_from"))
     .values(state=bindparam("b_to"), health=bindparam("b_health"))
+)
+_CHANGE = (
+    update(_instance)
+    .where(
+        _instance.c.instance_id == bindparam("b_instance"),
+        _instance.c.version == bindparam("b_expected"),
+        _instance.c.state == bindparam("b_from"),
+    )
+    .values(
+        name=bindparam("b_name"),
+        placed_as=bindparam("b_placed_as"),
+        state=bindparam("b_to"),
+        retained_until_us=bindparam("b_retained_until"),
+        config_version=_instance.c.config_version + 1,
+        version=_instance.c.version + 1,
+    )
 )
 _RAISE_CONFIG = (
     update(_instance)
@@ -73,7 +111,7 @@ _APPLIED = (
 _PUSH_DUE = (
     select(_instance)
     .where(
-        _instance.c.state == "ready",
+        _instance.c.state.in_(KEPT_STATES),
         or_(
             _instance.c.applied_version < _instance.c.config_version,
             _instance.c.config_due_us <= bindparam("b_now"),
@@ -92,8 +130,24 @@ _CONTRACTS = (
     .where(_contract.c.instance_id == bindparam("b_instance"))
     .order_by(_contract.c.effective_from_us, _contract.c.contract_id)
 )
+_CONTRACTS_BETWEEN = (
+    select(_contract)
+    .where(_contract.c.instance_id.between(bindparam("b_first"), bindparam("b_last")))
+    .order_by(_contract.c.instance_id, _contract.c.effective_from_us, _contract.c.contract_id)
+)
+_WITHDRAW_CONTRACT = delete(_contract).where(
+    _contract.c.instance_id == bindparam("b_instance"),
+    _contract.c.contract_id == bindparam("b_contract"),
+    _contract.c.effective_from_us > bindparam("b_now"),
+)
 _ADD_BOX = insert(_box)
 _BOXES = select(_box).order_by(_box.c.name)
+_REMOVE_BOX = delete(_box).where(_box.c.name == bindparam("b_name"))
+_REMOVE_INSTANCE = delete(_instance).where(
+    _instance.c.instance_id == bindparam("b_instance"), _instance.c.state.in_(("provisioning", "failed"))
+)
+_REMOVE_CONTRACTS = delete(_contract).where(_contract.c.instance_id == bindparam("b_instance"))
+_FREE_FIRM_CODE = delete(_firm_code).where(_firm_code.c.instance_id == bindparam("b_instance"))
 
 
 def add_customer(tx: Tx, customer: Customer) -> bool:
@@ -105,6 +159,7 @@ def add_customer(tx: Tx, customer: Customer) -> bool:
             "name": customer.name,
             "display_name": customer.display_name,
             "created_at_us": to_us(customer.created_at),
+            "version": customer.version,
         },
     )
 
@@ -121,6 +176,16 @@ def get_customer(reader: Reader, customer_id: CustomerId) -> Customer:
     return _to_customer(row)
 
 
+def put_customer(tx: Tx, customer: Customer) -> bool:
+    """Store a changed customer who still has the version it was read with. False if somebody else was faster."""
+    parameters: Parameters = {
+        "b_customer": customer.customer_id,
+        "b_expected": customer.version,
+        "b_display_name": customer.display_name,
+    }
+    return tx.write(_PUT_CUSTOMER, parameters) == 1
+
+
 def list_customers(reader: Reader, *, after: str, limit: int) -> list[Customer]:
     """Customers with an id above `after`, oldest first."""
     return [_to_customer(row) for row in reader.all(_CUSTOMERS, {"b_after": after, "b_limit": limit})]
@@ -128,7 +193,7 @@ def list_customers(reader: Reader, *, after: str, limit: int) -> list[Customer]:
 
 def add_instance(tx: Tx, instance: Instance) -> bool:
     """Store an instance; its firm code must have been taken by `take_firm_code`. False if the name is taken."""
-    return tx.insert_if_absent(
+    return take_name(tx, instance.name, instance_id=instance.instance_id) and tx.insert_if_absent(
         _ADD_INSTANCE,
         {
             "instance_id": instance.instance_id,
@@ -146,8 +211,65 @@ def add_instance(tx: Tx, instance: Instance) -> bool:
             "applied_version": instance.applied_version,
             "config_due_us": None,
             "created_at_us": to_us(instance.created_at),
+            "version": instance.version,
+            "retained_until_us": None,
+            "placed_as": None,
         },
     )
+
+
+def take_name(tx: Tx, name: str, *, instance_id: InstanceId) -> bool:
+    """Give an instance a name for ever. False if it is, or was, another one's."""
+    values: Parameters = {"name": name, "instance_id": instance_id, "created_at_us": to_us(tx.now)}
+    return tx.insert_if_absent(_ADD_NAME, values) or tx.scalar(_NAME_OWNER, {"b_name": name}) == instance_id
+
+
+def free_names(tx: Tx, instance_id: InstanceId) -> None:
+    """Give back the names of an instance that never came into being."""
+    tx.write(_FREE_NAMES, {"b_instance": instance_id})
+
+
+def change_instance(tx: Tx, old: Instance, new: Instance) -> bool:
+    """Store a changed name, state or retention, and that the instance's database has to be told.
+
+    Compare-and-set on the version and state that `old` was read with. False if somebody else was faster.
+
+    Raises:
+        NameTaken: another instance has the name; only one from before names were kept apart from instances.
+    """
+    retained = new.retained_until
+    parameters: Parameters = {
+        "b_instance": old.instance_id,
+        "b_expected": old.version,
+        "b_from": old.state,
+        "b_name": new.name,
+        "b_placed_as": new.placed_as,
+        "b_to": new.state,
+        "b_retained_until": None if retained is None else to_us(retained),
+    }
+    try:
+        return tx.write(_CHANGE, parameters) == 1
+    except Exception as error:
+        if classify(error, committing=False) is Fault.DUPLICATE:
+            raise NameTaken("An instance has that name already.", name=new.name) from error
+        raise
+
+
+def remove_unborn(tx: Tx, instance_id: InstanceId, *, keeps_firm_code: bool = False) -> bool:
+    """Remove an instance that never came into being: its row, contracts, firm code and names. False if it did.
+
+    Args:
+        tx: of the platform database.
+        instance_id: whose provisioning was taken back.
+        keeps_firm_code: a key of it is still in boxes, so nobody else can have the code.
+    """
+    if tx.write(_REMOVE_INSTANCE, {"b_instance": instance_id}) != 1:
+        return False
+    tx.write(_REMOVE_CONTRACTS, {"b_instance": instance_id})
+    if not keeps_firm_code:
+        tx.write(_FREE_FIRM_CODE, {"b_instance": instance_id})
+    free_names(tx, instance_id)
+    return True
 
 
 def get_instance(reader: Reader, instance_id: InstanceId) -> Instance:
@@ -156,10 +278,16 @@ def get_instance(reader: Reader, instance_id: InstanceId) -> Instance:
     Raises:
         InstanceNotFound: there is none of that id.
     """
-    row = reader.first(_INSTANCE, {"b_instance": instance_id})
-    if row is None:
+    found = find_instance(reader, instance_id)
+    if found is None:
         raise InstanceNotFound("There is no such instance.")
-    return _to_instance(row)
+    return found
+
+
+def find_instance(reader: Reader, instance_id: InstanceId) -> Instance | None:
+    """The instance of that id."""
+    row = reader.first(_INSTANCE, {"b_instance": instance_id})
+    return None if row is None else _to_instance(row)
 
 
 def find_instance_by_name(reader: Reader, name: str) -> Instance | None:
@@ -168,9 +296,24 @@ def find_instance_by_name(reader: Reader, name: str) -> Instance | None:
     return None if row is None else _to_instance(row)
 
 
-def list_instances(reader: Reader, *, after: str, limit: int) -> list[Instance]:
-    """Instances with an id above `after`, oldest first."""
-    return [_to_instance(row) for row in reader.all(_INSTANCES, {"b_after": after, "b_limit": limit})]
+def list_instances(
+    reader: Reader,
+    *,
+    after: str,
+    limit: int,
+    state: InstanceState | None = None,
+    retained_before: datetime | None = None,
+) -> list[Instance]:
+    """Instances with an id above `after`, oldest first; in one state only, or retained until before an instant."""
+    wanted: dict[str, str | int] = {"b_after": after, "b_limit": limit}
+    statement = _INSTANCES
+    if state is not None:
+        wanted["b_state"] = state
+        statement = _INSTANCES_IN_STATE
+    if retained_before is not None:
+        wanted["b_before"] = to_us(retained_before)
+        statement = _INSTANCES_RETAINED if state is None else _INSTANCES_IN_STATE_RETAINED
+    return [_to_instance(row) for row in reader.all(statement, wanted)]
 
 
 def set_database(tx: Tx, instance_id: InstanceId, *, url: str) -> None:
@@ -208,7 +351,7 @@ def set_applied(tx: Tx, instance_id: InstanceId, *, version: int, due: datetime 
 
 
 def list_push_due(reader: Reader, *, limit: int) -> list[Instance]:
-    """Ready instances whose database does not hold the newest configuration."""
+    """Instances whose database does not hold the newest configuration, frozen and ended ones too."""
     return [
         _to_instance(row) for row in reader.all(_PUSH_DUE, {"b_now": to_us(reader.now), "b_limit": limit})
     ]
@@ -245,9 +388,28 @@ def add_contract(tx: Tx, record: ContractRecord) -> bool:
             "limits": None
             if contract.limits is None
             else dump_json({str(meter): amount for meter, amount in contract.limits.items()}),
+            "countries": dump_json(sorted(record.countries)),
             "created_at_us": to_us(record.created_at),
         },
     )
+
+
+def withdraw_contract(tx: Tx, instance_id: InstanceId, contract_id: str) -> bool:
+    """Remove a contract row that has not begun. False if there is none."""
+    parameters: Parameters = {
+        "b_instance": instance_id,
+        "b_contract": contract_id,
+        "b_now": to_us(tx.now),
+    }
+    return tx.write(_WITHDRAW_CONTRACT, parameters) == 1
+
+
+def list_contracts_between(reader: Reader, *, first: str, last: str) -> dict[str, list[Contract]]:
+    """Contract rows of every instance whose id lies between two ids, these included."""
+    found: dict[str, list[Contract]] = {}
+    for row in reader.all(_CONTRACTS_BETWEEN, {"b_first": first, "b_last": last}):
+        found.setdefault(row.instance_id, []).append(_to_contract(row).contract)
+    return found
 
 
 def list_contracts(reader: Reader, instance_id: InstanceId) -> list[ContractRecord]:
@@ -269,6 +431,11 @@ def add_box(tx: Tx, spec: BoxSpec) -> bool:
     )
 
 
+def remove_box(tx: Tx, name: str) -> bool:
+    """Forget a box. False if it was not known."""
+    return tx.write(_REMOVE_BOX, {"b_name": name}) == 1
+
+
 def list_boxes(reader: Reader) -> list[BoxSpec]:
     """All boxes that were ever ordered, by name."""
     return [_to_box(row) for row in reader.all(_BOXES)]
@@ -280,6 +447,7 @@ def _to_customer(row: Row) -> Customer:
         name=row.name,
         display_name=row.display_name,
         created_at=from_us(row.created_at_us),
+        version=row.version,
     )
 
 
@@ -299,6 +467,9 @@ def _to_instance(row: Row) -> Instance:
         config_version=row.config_version,
         applied_version=row.applied_version,
         created_at=from_us(row.created_at_us),
+        version=row.version,
+        retained_until=None if row.retained_until_us is None else from_us(row.retained_until_us),
+        placed_as=row.placed_as,
     )
 
 
@@ -314,7 +485,12 @@ def _to_contract(row: Row) -> ContractRecord:
         limits=None if row.limits is None else cast(dict[Meter, int], load_object(row.limits)),
     )
     return ContractRecord(
-        instance_id=InstanceId(row.instance_id), contract=contract, created_at=from_us(row.created_at_us)
+        instance_id=InstanceId(row.instance_id),
+        contract=contract,
+        created_at=from_us(row.created_at_us),
+        countries=DEFAULT_COUNTRIES
+        if row.countries is None
+        else tuple(cast(list[str], load_json(row.countries))),
     )
 
 

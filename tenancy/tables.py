@@ -16,6 +16,8 @@ customer = Table(
     Column("name", LABEL, nullable=False, unique=True),
     Column("display_name", NAME, nullable=False),
     Column("created_at_us", BigInteger, nullable=False),
+    # For If-Match.
+    Column("version", Integer, nullable=False, server_default="1"),
 )
 
 instance = Table(
@@ -45,6 +47,18 @@ instance = Table(
     Column("version", Integer, nullable=False, server_default="1"),
     # After the end of its contract: not to be erased before.
     Column("retained_until_us", BigInteger, nullable=True),
+    # The name under which it was placed, once it was renamed: lines and boxes keep theirs. NULL: the name.
+    Column("placed_as", LABEL, nullable=True),
+)
+
+# Every name that an instance has or had, for ever: lines, boxes and user names are made of it, and nobody else may
+# be found under an address that was somebody's. Instances from before this table are added with their first rename.
+instance_name = Table(
+    "instance_name",
+    platform_metadata,
+    Column("name", LABEL, primary_key=True),
+    Column("instance_id", ID, nullable=False),
+    Column("created_at_us", BigInteger, nullable=False),
 )
 
 firm_code = Table(
@@ -154,11 +168,15 @@ instance_export = Table(
     "instance_export",
     platform_metadata,
     Column("instance_id", ID, primary_key=True),
+    # Id of the operation that made it.
+    Column("export_id", ID, primary_key=True),
+    # 1: made at the end of the contract.
+    Column("final", Integer, nullable=False),
     Column("file_name", NAME, nullable=False),
     Column("sha256", HASH, nullable=False),
     Column("size_bytes", BigInteger, nullable=False),
-    # {"table": rows}
-    Column("contents", Text, nullable=False),
+    # The text of manifest.json, as it is in the file.
+    Column("manifest", Text, nullable=False),
     Column("created_at_us", BigInteger, nullable=False),
     Column("deleted_at_us", BigInteger, nullable=True),
 )
