@@ -1,12 +1,14 @@
 """Which instance a URL names and which lines serve it, for the embedded front door.
 
-Known names are answered from memory, so that they go on being served when the platform database is down.
+Known names are answered from memory, so that they go on being served when the platform database is down. Memory
+follows the events of the platform database: what this process changes is known at once (`follow` after the change),
+what another one changes within a second (a loop).
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from app.core.clock import Clock
@@ -22,6 +24,19 @@ _FORGET_UNKNOWN_SECONDS: Final = 1.0
 """How long an unknown name is answered without asking the database again. Our own decision."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """An instance that is served here, frozen ones too: their lines say so."""
+
+    instance_id: InstanceId
+    name: str
+    table: RoutingTable
+
+    @property
+    def lines(self) -> tuple[LineId, ...]:
+        return tuple(line.line_id for line in self.table.routes[self.name].lines)
+
+
 class InstanceDirectory:
     """Names of instances and the lines that serve them. Thread-safe."""
 
@@ -29,21 +44,41 @@ class InstanceDirectory:
         self._instances = instances
         self._clock = clock
         self._lock = threading.Lock()
-        # These three are replaced, never changed: readers take no lock.
-        self._ids: Mapping[str, InstanceId] = {}
-        self._names: Mapping[InstanceId, str] = {}
-        self._table = RoutingTable()
+        self._following = threading.Lock()
+        # Changed under the lock, an entry at a time; entries never change, so readers take none.
+        self._by_name: dict[str, _Known] = {}
+        self._by_id: dict[InstanceId, _Known] = {}
+        self._versions: dict[InstanceId, int] = {}
         self._unknown: dict[str, float] = {}
+        self._change = 0
 
     def load(self) -> list[InstanceId]:
-        """Read all instances that are ready; call it once at start. Returns their ids."""
+        """Read all instances that are served; call it once at start. Returns their ids."""
+        # First: what changes while the pages are read is read again.
+        self._change = self._instances.last_change()
         after = ""
         while page := self._instances.list_instances(after=after, limit=_PAGE):
             for instance in page:
-                if instance.state == "ready":
-                    self.note(instance)
+                self.note(instance)
             after = page[-1].instance_id
-        return list(self._ids.values())
+        return list(self._by_id)
+
+    def follow(self) -> list[Instance]:
+        """Take over what anybody has changed about instances since the last time; returns those. Blocks.
+
+        Raises:
+            DatabaseUnavailable: the platform database does not answer; what is known goes on being served.
+        """
+        changed: dict[InstanceId, Instance] = {}
+        with self._following:
+            while True:
+                change, instances = self._instances.list_changed(self._change)
+                if change == self._change:
+                    return list(changed.values())
+                for instance in instances:
+                    self.note(instance)
+                    changed[instance.instance_id] = instance
+                self._change = change
 
     def find(self, name: str, *, request_key: str) -> Address | None:
         """Where to send a request, from memory; None when `look_up` has to be asked. Never blocks.
@@ -52,66 +87,81 @@ class InstanceDirectory:
             InstanceNotFound: asked for a moment ago and unknown.
             NoLineReady: no line of the instance takes requests.
         """
-        instance_id = self._ids.get(name)
-        if instance_id is None:
+        known = self._by_name.get(name)
+        if known is None:
             # No instance can have such a name: nothing to ask, and nothing to remember.
             if not is_name(name) or self._unknown.get(name, 0.0) > self._clock.monotonic():
                 raise _not_found()
             return None
-        return Address(
-            instance_id=instance_id, line_id=choose_line(self._table, name, request_key=request_key)
-        )
+        return _address(known, request_key)
 
     def look_up(self, name: str, *, request_key: str) -> Address:
         """As `find`, asking the platform database. Blocks.
 
         Raises:
-            InstanceNotFound: there is none of that name.
+            InstanceNotFound: there is none of that name, or nothing is left of it.
             InstanceNotReady: it is still being set up.
             DatabaseUnavailable: the platform database does not answer.
         """
         try:
             instance = self._instances.get_instance_by_name(name)
+            if instance.state == "erased":
+                raise _not_found()
         except InstanceNotFound:
             with self._lock:
                 if len(self._unknown) > _PAGE * _PAGE:
                     self._unknown.clear()
                 self._unknown[name] = self._clock.monotonic() + _FORGET_UNKNOWN_SECONDS
             raise
-        if instance.state != "ready":
+        if not instance.is_kept:
             raise InstanceNotReady(
                 "The instance is still being set up; try again shortly.", state=instance.state
             )
         self.note(instance)
-        return Address(
-            instance_id=instance.instance_id, line_id=choose_line(self._table, name, request_key=request_key)
-        )
+        return _address(_know(instance), request_key)
 
     def lines_of(self, instance_id: InstanceId) -> tuple[LineId, ...]:
         """The lines of an instance that is known here."""
-        return tuple(line.line_id for line in self._table.routes[self._names[instance_id]].lines)
+        return self._by_id[instance_id].lines
 
     def name_of(self, instance_id: InstanceId) -> str:
         """The name of an instance, for logs; its id when it is not known here. Never blocks."""
-        return self._names.get(instance_id, instance_id)
+        known = self._by_id.get(instance_id)
+        return instance_id if known is None else known.name
 
     def lines(self) -> set[LineId]:
         """All lines that any instance needs."""
-        return {line.line_id for route in self._table.routes.values() for line in route.lines}
+        return {line for known in list(self._by_id.values()) for line in known.lines}
 
     def note(self, instance: Instance) -> None:
-        """Remember an instance that is ready."""
-        lines = tuple(
-            Line(line_id=each)
-            for each in line_names(instance.name, edition(instance.edition), lines=instance.lines)
-        )
+        """Remember how an instance is: where it is served, that it has another name, or that it is no longer there."""
         with self._lock:
-            self._unknown.pop(instance.name, None)
-            routes = {**self._table.routes, instance.name: Route(instance=instance.name, lines=lines)}
-            self._table = RoutingTable(routes)
-            self._names = {**self._names, instance.instance_id: instance.name}
-            # Last: whoever finds an id finds its lines.
-            self._ids = {**self._ids, instance.name: instance.instance_id}
+            if instance.version < self._versions.get(instance.instance_id, 0):
+                # Read before a change that is known here by now.
+                return
+            self._versions[instance.instance_id] = instance.version
+            old = self._by_id.get(instance.instance_id)
+            if old is not None and old.name != instance.name:
+                self._by_name.pop(old.name, None)
+            if instance.is_kept:
+                known = _know(instance)
+                self._unknown.pop(instance.name, None)
+                self._by_id[instance.instance_id] = known
+                self._by_name[instance.name] = known
+            else:
+                self._by_id.pop(instance.instance_id, None)
+                self._by_name.pop(instance.name, None)
+
+
+def _know(instance: Instance) -> _Known:
+    names = line_names(instance.placement_name, edition(instance.edition), lines=instance.lines)
+    route = Route(instance=instance.name, lines=tuple(Line(line_id=each) for each in names))
+    return _Known(instance.instance_id, instance.name, RoutingTable.of(route))
+
+
+def _address(known: _Known, request_key: str) -> Address:
+    line_id = choose_line(known.table, known.name, request_key=request_key)
+    return Address(instance_id=known.instance_id, line_id=line_id)
 
 
 def _not_found() -> InstanceNotFound:

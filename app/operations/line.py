@@ -27,6 +27,7 @@ from app.licensing import (
 )
 from editions import WEB_SERVICE_CALLS, CallMeter, Meter, QuotaState, quota_state, require_included
 from tenancy import AccessCache, CredentialKey, InstanceDatabases
+from tenancy.lifecycle.errors import InstanceFrozen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,13 +72,13 @@ class InstanceRuntime:
     """One instance as one line serves it. Made when it is first asked for; costs little while nobody calls.
 
     Args:
-        name: the instance's, for logs.
+        name_of: the instance's name as it is now, for logs.
     """
 
     def __init__(
         self,
         address: Address,
-        name: str,
+        name_of: Callable[[InstanceId], str],
         *,
         db: Database,
         access: AccessCache,
@@ -86,7 +87,7 @@ class InstanceRuntime:
     ) -> None:
         self.instance_id = address.instance_id
         self.line_id = address.line_id
-        self.name = name
+        self._name_of = name_of
         self.db = db
         self.clock = db.clock
         self.access = access
@@ -97,6 +98,21 @@ class InstanceRuntime:
         self._jobs_sent = 0
         self._jobs_settled = 0
         self.transfers = make_transfers(db, self.identity, self._note_job)
+
+    @property
+    def name(self) -> str:
+        """The instance's name, for logs."""
+        return self._name_of(self.instance_id)
+
+    def require_open(self) -> None:
+        """Look whether callers are let in at all; the answer is a second old at most. May block for a read.
+
+        Raises:
+            InstanceFrozen: staff have frozen the instance, or its contract has ended.
+            InstanceNotReady: it has not been configured yet.
+        """
+        if self.access.profile().frozen:
+            raise InstanceFrozen("The instance is frozen; its data are kept, and nobody works with them.")
 
     def identity(self) -> InstanceIdentity:
         """The instance's firm code and pool, from its own database, at most a second old."""
@@ -166,6 +182,11 @@ class Line:
                 runtime = self._runtimes[instance_id] = self._make(instance_id)
             return runtime
 
+    def forget(self, instance_id: InstanceId) -> InstanceRuntime | None:
+        """Serve an instance no longer; returns it if it was."""
+        with self._lock:
+            return self._runtimes.pop(instance_id, None)
+
     def __iter__(self) -> Iterator[InstanceRuntime]:
         return iter(list(self._runtimes.values()))
 
@@ -176,7 +197,7 @@ class Line:
         calls = CallMeter(db, self.line_id, clock=parts.clock, wake=lambda: parts.wake(runtime))
         runtime = InstanceRuntime(
             Address(instance_id=instance_id, line_id=self.line_id),
-            parts.name_of(instance_id),
+            parts.name_of,
             db=db,
             access=AccessCache(db, clock=parts.clock, key=parts.key),
             calls=calls,
