@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Annotated, cast
 
 from anyio import to_thread
-from fastapi import APIRouter, Header, Path, Response
+from fastapi import APIRouter, Path, Query, Response
+from pydantic import AwareDatetime
 from starlette.requests import Request
 
-from app.core.ids import ApiClientId, CustomerId, InstanceId, OperationId
+from app.core.ids import ContractId, CustomerId, InstanceId
 from app.http.admin_route import InstanceKey, document, noted, platform_of
-from app.http.etag import IF_MATCH, etag_of, version_of
+from app.http.etag import etag_of
+from app.http.instance_view import show_instance, show_instances
 from app.http.page import Cursor, Limit, after_of, page_of
 from app.http.schema import admin_example as show
 from app.http.schema.model import Page
+from app.http.schema.operation import OperationRead
 from app.http.schema.tenancy import (
-    AccessBody,
-    AccessRead,
     BoxRead,
-    ClientCreate,
-    ClientCredentialsRead,
-    ClientRead,
     ContractBody,
     ContractRead,
     CustomerCreate,
@@ -29,15 +26,13 @@ from app.http.schema.tenancy import (
     EditionRead,
     InstanceCreateBody,
     InstanceRead,
-    OperationRead,
     PoolRead,
-    StaffCredentialsRead,
-    StaffTokenCreate,
-    StaffTokenRead,
+    first_client_of,
 )
-from app.http.staff import ADMIN_ONLY, StaffRoute, command_of
+from app.http.staff import StaffRoute, command_of, staff
 from editions import EDITIONS, Meter
-from tenancy import ContractCreate, InstanceCreate, check_scopes, make_policy
+from tenancy import ContractCreate, InstanceCreate
+from tenancy.record import InstanceState
 
 router = APIRouter(prefix="/admin/v1", route_class=StaffRoute)
 
@@ -49,6 +44,7 @@ OPERATION_RETRY_SECONDS = 1
     operation_id="listEditions",
     summary="The four editions",
     tags=["editions"],
+    openapi_extra=staff("read"),
     responses=document(200, show.EDITIONS),
 )
 async def list_editions() -> list[EditionRead]:
@@ -62,6 +58,7 @@ async def list_editions() -> list[EditionRead]:
     summary="Add a customer",
     status_code=201,
     tags=["customers"],
+    openapi_extra=staff("change"),
     responses=document(201, show.CUSTOMER, 400, 409, 422),
 )
 async def create_customer(body: CustomerCreate, request: Request, response: Response) -> CustomerRead:
@@ -79,6 +76,7 @@ async def create_customer(body: CustomerCreate, request: Request, response: Resp
     operation_id="listCustomers",
     summary="List customers",
     tags=["customers"],
+    openapi_extra=staff("read"),
     responses=document(200, show.page(show.CUSTOMER), 422),
 )
 async def list_customers(
@@ -99,13 +97,16 @@ async def list_customers(
     operation_id="getCustomer",
     summary="Read a customer",
     tags=["customers"],
+    openapi_extra=staff("read"),
     responses=document(200, show.CUSTOMER, 404),
 )
-async def get_customer(customer_id: Annotated[str, Path(max_length=64)], request: Request) -> CustomerRead:
-    """One customer."""
-    return CustomerRead.of(
-        await to_thread.run_sync(platform_of(request).customers.get_customer, CustomerId(customer_id))
-    )
+async def get_customer(
+    customer_id: Annotated[str, Path(max_length=64)], request: Request, response: Response
+) -> CustomerRead:
+    """One customer, with his version as ETag."""
+    found = await to_thread.run_sync(platform_of(request).customers.get_customer, CustomerId(customer_id))
+    response.headers["ETag"] = etag_of(found.version)
+    return CustomerRead.of(found)
 
 
 @router.post(
@@ -114,6 +115,7 @@ async def get_customer(customer_id: Annotated[str, Path(max_length=64)], request
     summary="Create an instance",
     status_code=202,
     tags=["instances"],
+    openapi_extra=staff("change"),
     responses=document(202, show.OPERATION, 400, 404, 409, 422),
 )
 async def create_instance(body: InstanceCreateBody, request: Request, response: Response) -> OperationRead:
@@ -123,9 +125,11 @@ async def create_instance(body: InstanceCreateBody, request: Request, response: 
         edition=body.edition,
         name=body.name,
         country=body.country,
+        countries=tuple(body.countries),
         overage=body.overage,
         lines=body.lines,
         firm_code=body.firm_code,
+        first_client=first_client_of(body),
     )
     done = await to_thread.run_sync(
         lambda: platform_of(request).instances.create_instance(asked, command=command_of(request))
@@ -133,7 +137,7 @@ async def create_instance(body: InstanceCreateBody, request: Request, response: 
     operation = noted(done, response, status=202)
     response.headers["Location"] = f"/admin/v1/operations/{operation.operation_id}"
     response.headers["Retry-After"] = str(OPERATION_RETRY_SECONDS)
-    return OperationRead.of(operation)
+    return OperationRead.of(operation, platform_of(request).operations.decisions(operation))
 
 
 @router.get(
@@ -141,18 +145,37 @@ async def create_instance(body: InstanceCreateBody, request: Request, response: 
     operation_id="listInstances",
     summary="List instances",
     tags=["instances"],
+    openapi_extra=staff("read"),
     responses=document(200, show.page(show.INSTANCE), 422),
 )
 async def list_instances(
-    request: Request, response: Response, limit: Limit = 25, cursor: Cursor = None
+    request: Request,
+    response: Response,
+    limit: Limit = 25,
+    cursor: Cursor = None,
+    state: Annotated[InstanceState | None, Query(description="In this state only.")] = None,
+    retained_before: Annotated[
+        AwareDatetime | None,
+        Query(
+            description="Ended ones whose retention ends before; with the time of now, those to be erased."
+        ),
+    ] = None,
 ) -> Page[InstanceRead]:
     """All instances, page by page."""
     after = after_of(request, cursor)
     found = await to_thread.run_sync(
-        lambda: platform_of(request).instances.list_instances(after=after, limit=limit + 1)
+        lambda: platform_of(request).instances.list_instances(
+            after=after, limit=limit + 1, state=state, retained_before=retained_before
+        )
     )
+    shown = await show_instances(request, found)
     return page_of(
-        request, response, found, limit=limit, show=InstanceRead.of, key=lambda each: each.instance_id
+        request,
+        response,
+        shown,
+        limit=limit,
+        show=lambda each: each,
+        key=lambda each: each.instance_id,
     )
 
 
@@ -161,13 +184,14 @@ async def list_instances(
     operation_id="getInstance",
     summary="Read an instance",
     tags=["instances"],
+    openapi_extra=staff("read"),
     responses=document(200, show.INSTANCE, 404),
 )
-async def get_instance(instance_id: InstanceKey, request: Request) -> InstanceRead:
-    """One instance."""
-    return InstanceRead.of(
-        await to_thread.run_sync(platform_of(request).instances.get_instance, InstanceId(instance_id))
-    )
+async def get_instance(instance_id: InstanceKey, request: Request, response: Response) -> InstanceRead:
+    """One instance, with its version as ETag."""
+    found = await to_thread.run_sync(platform_of(request).instances.get_instance, InstanceId(instance_id))
+    response.headers["ETag"] = etag_of(found.version)
+    return await show_instance(request, found)
 
 
 @router.post(
@@ -176,6 +200,7 @@ async def get_instance(instance_id: InstanceKey, request: Request) -> InstanceRe
     summary="Add a contract",
     status_code=201,
     tags=["contracts"],
+    openapi_extra=staff("change"),
     responses=document(201, show.CONTRACT, 400, 404, 409, 422),
 )
 async def add_contract(
@@ -183,7 +208,8 @@ async def add_contract(
 ) -> ContractRead:
     """Add a dated row: another edition, more lines, another policy, negotiated limits.
 
-    Rows are never overwritten. A limit that one raises lifts a refusal at once.
+    Rows are never overwritten; one that has not begun can be withdrawn.
+    A limit that one raises lifts a refusal at once.
     """
     limits: dict[Meter, int] | None = (
         None if body.limits is None else cast(dict[Meter, int], dict(body.limits))
@@ -196,6 +222,7 @@ async def add_contract(
         effective_from=body.effective_from,
         effective_until=body.effective_until,
         limits=limits,
+        countries=None if body.countries is None else tuple(body.countries),
     )
     done = await to_thread.run_sync(
         lambda: platform_of(request).contracts.add_contract(
@@ -210,6 +237,7 @@ async def add_contract(
     operation_id="listContracts",
     summary="List contracts",
     tags=["contracts"],
+    openapi_extra=staff("read"),
     responses=document(200, [show.CONTRACT], 404),
 )
 async def list_contracts(instance_id: InstanceKey, request: Request) -> list[ContractRead]:
@@ -218,167 +246,26 @@ async def list_contracts(instance_id: InstanceKey, request: Request) -> list[Con
     return [ContractRead.of(each) for each in found]
 
 
-@router.get(
-    "/instances/{instance_id}/access",
-    operation_id="getAccessPolicy",
-    summary="Read who may call",
-    tags=["access"],
-    responses=document(200, show.ACCESS, 404),
+@router.delete(
+    "/instances/{instance_id}/contracts/{contract_id}",
+    operation_id="withdrawContract",
+    summary="Withdraw a contract that has not begun",
+    status_code=204,
+    tags=["contracts"],
+    openapi_extra=staff("change"),
+    responses=document(204, None, 404, 409, 422),
 )
-async def get_access(instance_id: InstanceKey, request: Request, response: Response) -> AccessRead:
-    """The access policy of an instance's web services, with its version as ETag."""
-    found = await to_thread.run_sync(platform_of(request).access.get_policy, InstanceId(instance_id))
-    response.headers["ETag"] = etag_of(found.version)
-    return AccessRead.of(found)
-
-
-@router.put(
-    "/instances/{instance_id}/access",
-    operation_id="putAccessPolicy",
-    summary="Change who may call",
-    tags=["access"],
-    responses=document(200, show.ACCESS, 404, 412, 422, 428),
-)
-async def put_access(
+async def withdraw_contract(
     instance_id: InstanceKey,
-    body: AccessBody,
+    contract_id: Annotated[str, Path(max_length=64, description="Id of a contract row.")],
     request: Request,
-    response: Response,
-    if_match: Annotated[str | None, Header(description=IF_MATCH)] = None,
-) -> AccessRead:
-    """Replace the access policy; in force at every line within a second. No methods: closed."""
-    version = version_of(if_match)
-    policy = make_policy(
-        mode=body.mode,
-        methods=body.methods,
-        networks=body.networks,
-        network_scopes=body.network_scopes,
-        wide_confirmed=body.confirm_wide_networks,
-    )
-    done = await to_thread.run_sync(
-        lambda: platform_of(request).access.put_policy(
-            InstanceId(instance_id), policy, expected_version=version, command=command_of(request)
+) -> None:
+    """Take a row back before it begins. One that is in force, or has been, stays: 409 `contract_begun`."""
+    await to_thread.run_sync(
+        lambda: platform_of(request).contracts.withdraw_contract(
+            InstanceId(instance_id), ContractId(contract_id), command=command_of(request)
         )
     )
-    response.headers["ETag"] = etag_of(done.value.version)
-    return AccessRead.of(noted(done, response))
-
-
-@router.post(
-    "/instances/{instance_id}/clients",
-    operation_id="createClient",
-    summary="Add an API client",
-    status_code=201,
-    tags=["access"],
-    responses=document(201, show.CREDENTIALS, 400, 404, 409, 422),
-)
-async def create_client(
-    instance_id: InstanceKey, body: ClientCreate, request: Request, response: Response
-) -> ClientCredentialsRead:
-    """Add an API client. Its secret is in this answer and nowhere else."""
-    scopes = check_scopes(body.scopes)
-    done = await to_thread.run_sync(
-        lambda: platform_of(request).clients.add_client(
-            InstanceId(instance_id), name=body.name, scopes=scopes, command=command_of(request)
-        )
-    )
-    return ClientCredentialsRead.of(noted(done, response))
-
-
-@router.get(
-    "/instances/{instance_id}/clients",
-    operation_id="listClients",
-    summary="List API clients",
-    tags=["access"],
-    responses=document(200, [show.CLIENT], 404),
-)
-async def list_clients(instance_id: InstanceKey, request: Request) -> list[ClientRead]:
-    """All API clients of an instance; never their secrets."""
-    found = await to_thread.run_sync(platform_of(request).clients.list_clients, InstanceId(instance_id))
-    return [ClientRead.of(each) for each in found]
-
-
-@router.post(
-    "/instances/{instance_id}/clients/{client_id}:rotate",
-    operation_id="rotateClient",
-    summary="Give an API client a new secret",
-    tags=["access"],
-    responses=document(200, show.CREDENTIALS, 400, 404),
-)
-async def rotate_client(
-    instance_id: InstanceKey,
-    client_id: Annotated[str, Path(max_length=64)],
-    request: Request,
-    response: Response,
-) -> ClientCredentialsRead:
-    """Replace a client's secret; the old one ends at every line within a second."""
-    done = await to_thread.run_sync(
-        lambda: platform_of(request).clients.rotate_client(
-            InstanceId(instance_id), ApiClientId(client_id), command=command_of(request)
-        )
-    )
-    return ClientCredentialsRead.of(noted(done, response))
-
-
-@router.post(
-    "/instances/{instance_id}/clients/{client_id}:disable",
-    operation_id="disableClient",
-    summary="Shut an API client out",
-    tags=["access"],
-    responses=document(200, show.CLIENT, 400, 404),
-)
-async def disable_client(
-    instance_id: InstanceKey,
-    client_id: Annotated[str, Path(max_length=64)],
-    request: Request,
-    response: Response,
-) -> ClientRead:
-    """Shut a client out, at every line within a second."""
-    done = await to_thread.run_sync(
-        lambda: platform_of(request).clients.disable_client(
-            InstanceId(instance_id), ApiClientId(client_id), command=command_of(request)
-        )
-    )
-    return ClientRead.of(noted(done, response))
-
-
-@router.get(
-    "/operations",
-    operation_id="listOperations",
-    summary="List operations",
-    tags=["operations"],
-    responses=document(200, show.page(show.OPERATION), 422),
-)
-async def list_operations(
-    request: Request, response: Response, limit: Limit = 25, cursor: Cursor = None
-) -> Page[OperationRead]:
-    """All operations, page by page."""
-    after = after_of(request, cursor)
-    found = await to_thread.run_sync(
-        lambda: platform_of(request).operations.list_operations(after=after, limit=limit + 1)
-    )
-    return page_of(
-        request, response, found, limit=limit, show=OperationRead.of, key=lambda each: each.operation_id
-    )
-
-
-@router.get(
-    "/operations/{operation_id}",
-    operation_id="getOperation",
-    summary="Read an operation",
-    tags=["operations"],
-    responses=document(200, show.OPERATION, 404),
-)
-async def get_operation(
-    operation_id: Annotated[str, Path(max_length=64)], request: Request, response: Response
-) -> OperationRead:
-    """How far an operation is."""
-    operation = await to_thread.run_sync(
-        platform_of(request).operations.get_operation, OperationId(operation_id)
-    )
-    if not operation.finished:
-        response.headers["Retry-After"] = str(OPERATION_RETRY_SECONDS)
-    return OperationRead.of(operation)
 
 
 @router.get(
@@ -386,6 +273,7 @@ async def get_operation(
     operation_id="listBoxes",
     summary="List boxes",
     tags=["boxes"],
+    openapi_extra=staff("read"),
     responses=document(200, [show.BOX]),
 )
 async def list_boxes(request: Request) -> list[BoxRead]:
@@ -398,69 +286,9 @@ async def list_boxes(request: Request) -> list[BoxRead]:
     operation_id="listPools",
     summary="List pools",
     tags=["boxes"],
+    openapi_extra=staff("read"),
     responses=document(200, [show.POOL]),
 )
 async def list_pools(request: Request) -> list[PoolRead]:
     """All pools of boxes: who waits, and for how long."""
     return [PoolRead.of(each) for each in await platform_of(request).fsb.pools()]
-
-
-@router.post(
-    "/staff-tokens",
-    operation_id="createStaffToken",
-    summary="Make a staff token",
-    status_code=201,
-    tags=["staff"],
-    openapi_extra={ADMIN_ONLY: True},
-    responses=document(201, show.STAFF_CREDENTIALS, 400, 422),
-)
-async def create_staff_token(
-    body: StaffTokenCreate, request: Request, response: Response
-) -> StaffCredentialsRead:
-    """Make a token for a member of staff or a script. Its secret is in this answer and nowhere else."""
-    platform = platform_of(request)
-    expires_at = platform.clock.now() + timedelta(days=body.expires_in_days)
-    done = await to_thread.run_sync(
-        lambda: platform.staff_tokens.add_token(
-            body.name, body.role, expires_at=expires_at, command=command_of(request)
-        )
-    )
-    return StaffCredentialsRead.of(noted(done, response))
-
-
-@router.get(
-    "/staff-tokens",
-    operation_id="listStaffTokens",
-    summary="List staff tokens",
-    tags=["staff"],
-    responses=document(200, show.page(show.STAFF_TOKEN), 422),
-)
-async def list_staff_tokens(
-    request: Request, response: Response, limit: Limit = 25, cursor: Cursor = None
-) -> Page[StaffTokenRead]:
-    """All staff tokens; never their secrets."""
-    after = after_of(request, cursor)
-    found = await to_thread.run_sync(
-        lambda: platform_of(request).staff_tokens.list_tokens(after=after, limit=limit + 1)
-    )
-    return page_of(
-        request, response, found, limit=limit, show=StaffTokenRead.of, key=lambda each: each.token_id
-    )
-
-
-@router.post(
-    "/staff-tokens/{token_id}:revoke",
-    operation_id="revokeStaffToken",
-    summary="Revoke a staff token",
-    tags=["staff"],
-    openapi_extra={ADMIN_ONLY: True},
-    responses=document(200, show.STAFF_TOKEN, 400, 404),
-)
-async def revoke_staff_token(
-    token_id: Annotated[str, Path(max_length=64)], request: Request, response: Response
-) -> StaffTokenRead:
-    """End a token at once."""
-    done = await to_thread.run_sync(
-        lambda: platform_of(request).staff_tokens.revoke(token_id, command=command_of(request))
-    )
-    return StaffTokenRead.of(noted(done, response))

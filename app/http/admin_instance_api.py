@@ -23,7 +23,7 @@ from app.http.schema.licensing import (
 )
 from app.http.schema.report import UsageRead
 from app.http.schema.tenancy import LedgerEntryRead, MeterAuditRead
-from app.http.staff import StaffRoute, command_of
+from app.http.staff import StaffRoute, command_of, staff
 from app.licensing import Decision
 from editions import METERS, Meter, Month, audit_meters, list_ledger
 
@@ -35,6 +35,7 @@ router = APIRouter(prefix="/admin/v1", route_class=StaffRoute)
     operation_id="getInstanceUsage",
     summary="Read an instance's usage of a month",
     tags=["usage"],
+    openapi_extra=staff("look"),
     responses=document(200, USAGE, 404, 422),
 )
 async def get_usage(
@@ -52,6 +53,7 @@ async def get_usage(
     operation_id="listLedger",
     summary="Read the ledger",
     tags=["usage"],
+    openapi_extra=staff("look"),
     responses=document(200, [show.LEDGER_ENTRY], 404, 422),
 )
 async def get_ledger(
@@ -77,6 +79,7 @@ async def get_ledger(
     operation_id="auditMeters",
     summary="Recompute every counter from the ledger",
     tags=["usage"],
+    openapi_extra=staff("look"),
     responses=document(200, {"exact": True, "discrepancies": []}, 404),
 )
 async def get_meter_audit(instance_id: InstanceKey, request: Request) -> MeterAuditRead:
@@ -91,6 +94,7 @@ async def get_meter_audit(instance_id: InstanceKey, request: Request) -> MeterAu
     summary="Add an item on a customer's behalf",
     status_code=201,
     tags=["on behalf"],
+    openapi_extra=staff("act"),
     responses=document(201, ITEM, 400, 404, 409, 422),
 )
 async def create_item(
@@ -108,6 +112,7 @@ async def create_item(
     summary="Place an order on a customer's behalf",
     status_code=201,
     tags=["on behalf"],
+    openapi_extra=staff("act"),
     responses=document(201, ORDER, 400, 404, 409, 422),
 )
 async def place_order(
@@ -124,6 +129,7 @@ async def place_order(
     operation_id="getTicketForCustomer",
     summary="Read a ticket on a customer's behalf",
     tags=["on behalf"],
+    openapi_extra=staff("look"),
     responses=document(200, TICKET, 404, 422),
 )
 async def get_ticket(
@@ -139,6 +145,7 @@ async def get_ticket(
     operation_id="getContainerForCustomer",
     summary="Read a container on a customer's behalf",
     tags=["on behalf"],
+    openapi_extra=staff("look"),
     responses=document(200, CONTAINER, 404),
 )
 async def get_container(
@@ -154,6 +161,7 @@ async def get_container(
     operation_id="restoreContainerForCustomer",
     summary="Decide about a contradicting container",
     tags=["on behalf"],
+    openapi_extra=staff("act"),
     responses=document(200, CONTAINER, 400, 404, 409, 422),
 )
 async def restore_container(

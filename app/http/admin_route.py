@@ -38,10 +38,14 @@ async def runtime_of(request: Request, instance_id: str) -> InstanceRuntime:
     """An instance as one of its lines serves it.
 
     Raises:
-        InstanceNotFound, InstanceNotReady: there is nothing to act on.
+        InstanceNotFound, InstanceNotReady, InstanceErased: there is nothing to act on.
+        InstanceFrozen: the request changes something, and it is frozen; looking is possible.
     """
     platform = platform_of(request)
-    return await to_thread.run_sync(platform.runtime, InstanceId(instance_id))
+    runtime = await to_thread.run_sync(platform.runtime, InstanceId(instance_id))
+    if request.method not in ("GET", "HEAD"):
+        await to_thread.run_sync(runtime.require_open)
+    return runtime
 
 
 def noted(done: Done[T], response: Response, *, status: int = 200) -> T:

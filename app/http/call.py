@@ -1,6 +1,7 @@
 """One web-service call: who it is, whether it may, and how it is counted.
 
-    network → certificate → Basic → scope → edition → body → quota → the route → counted or given back → answer
+    network → certificate → Basic → frozen → scope → edition → rate → body → quota → the route
+            → counted or given back → answer
 
 Reads take a right from the line's stock before they are served. Writes are counted in the transaction of
 their own effect; a write that was processed but refused (404, 409, 412) is counted like a read, and so is a
@@ -14,8 +15,9 @@ from __future__ import annotations
 import base64
 import binascii
 import ipaddress
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from functools import lru_cache, partial
 from typing import Any, Final, cast
 
@@ -29,7 +31,9 @@ from app.core.db import Tx
 from app.core.errors import OperationInProgress
 from app.core.logging import bind
 from app.core.origin import Actor, Origin
+from app.http.front_header import FRONT_WORD, FrontWord
 from app.http.idempotency import REPLAYED, operation_id_of
+from app.http.inner_door import PROBING
 from app.http.problem import problem_response
 from app.http.request_body import fingerprint, read_body
 from app.operations.line import InstanceRuntime
@@ -41,7 +45,8 @@ from editions import (
     count_call,
     rate_limit_headers,
 )
-from tenancy import Address, Admitted, BasicCredentials, Principal, Scope
+from tenancy import Address, Admitted, BasicCredentials, CallerCredentials, Principal, Scope
+from tenancy.access.rate import RateState, limit_field, policy_field
 
 PROCESSED: Final = frozenset({404, 409, 412})
 """Refusals that a service has worked out; together with every answer below 400 they count."""
@@ -64,8 +69,10 @@ class Call:
         *,
         operation: str,
         command: Command | None,
+        rate: RateState,
     ) -> None:
         self.runtime = runtime
+        self._rate = rate
         self.principal = admitted.principal.name
         self._request = request
         self._operation = operation
@@ -127,8 +134,7 @@ class Call:
             await self._settle(response.status_code)
         state = self._charged or self.runtime.calls.state
         shown = [*self._quotas, *([state] if state is not None else [])]
-        for name, value in rate_limit_headers(shown, self.runtime.clock.now()):
-            response.headers[name] = value
+        response.headers.update(limit_headers(self._rate, shown, self.runtime.clock.now()))
         return response
 
     async def _settle(self, status: int) -> None:
@@ -161,6 +167,14 @@ class Call:
         )
 
 
+def limit_headers(rate: RateState, quotas: Sequence[QuotaState], now: datetime) -> dict[str, str]:
+    """RateLimit header fields: how fast the client may call, and beside it what is left of its quotas."""
+    fields = {"RateLimit-Policy": policy_field(rate.rate), "RateLimit": limit_field(rate)}
+    for name, value in rate_limit_headers(quotas, now):
+        fields[name] = f"{fields[name]}, {value}" if name in fields else value
+    return fields
+
+
 def _refuse(error: EditionsError, _tx: Tx) -> None:
     raise error
 
@@ -184,8 +198,10 @@ class WebServiceRoute(APIRoute):
         async def handle(request: Request) -> Response:
             runtime: InstanceRuntime = request.scope["wops.instance"]
             admitted = await admit(request, runtime)
+            await check_open(runtime)
             admitted.require(scope)
             await check_edition(runtime)
+            rate = runtime.access.take_token(admitted)
             command = None
             if not reads:
                 body, principal = await read_body(request), admitted.principal.name
@@ -197,7 +213,7 @@ class WebServiceRoute(APIRoute):
                     fingerprint=fingerprint(request, body),
                     origin=origin_of(request, admitted.principal, action=operation),
                 )
-            call = Call(request, runtime, admitted, operation=operation, command=command)
+            call = Call(request, runtime, admitted, operation=operation, command=command, rate=rate)
             request.state.call = call
             if reads:
                 await call.begin_read()
@@ -215,7 +231,7 @@ class WebServiceRoute(APIRoute):
 
 
 class PlainRoute(APIRoute):
-    """A route that is not a web service: bounded body of the right type, nothing else."""
+    """A route of an instance that is no web service: not frozen, bounded body of the right type, nothing else."""
 
     def get_route_handler(self) -> Handler:
         """Read the body before the route does."""
@@ -223,6 +239,7 @@ class PlainRoute(APIRoute):
         reads = (self.methods or set()) <= {"GET", "HEAD"}
 
         async def handle(request: Request) -> Response:
+            await check_open(request.scope["wops.instance"])
             request.state.body = b"" if reads else await read_body(request)
             return await original(request)
 
@@ -233,15 +250,32 @@ async def admit(request: Request, runtime: InstanceRuntime) -> Admitted:
     """Let a caller in by the instance's access policy.
 
     Raises:
-        AccessDenied, InstanceNotFound: see `tenancy.AccessCache.check`.
+        AccessDenied, TooManyFailures, InstanceNotFound: see `tenancy.AccessCache.check`.
     """
-    peer, basic = peer_of(request), basic_of(request)
-    admitted = runtime.access.check_held(peer=peer, basic=basic)
+    peer, basic, certificate = peer_of(request), basic_of(request), certificate_of(request)
+    counted = PROBING not in request.scope
+    admitted = None
+    if counted:
+        admitted = runtime.access.check_held(peer=peer, basic=basic, certificate=certificate)
     if admitted is None:
-        admitted = await to_thread.run_sync(lambda: runtime.access.check(peer=peer, basic=basic))
+        admitted = await to_thread.run_sync(
+            lambda: runtime.access.check(peer=peer, basic=basic, certificate=certificate, counted=counted)
+        )
     request.scope["wops.principal"] = admitted.principal.name
     bind(principal=admitted.principal.name)
     return admitted
+
+
+async def check_open(runtime: InstanceRuntime) -> None:
+    """Refuse everybody while an instance is frozen, at every line a second after it was at the latest.
+
+    Raises:
+        InstanceFrozen: it is.
+        InstanceNotReady: it has not been configured yet.
+    """
+    held = runtime.access.held_profile()
+    if held is None or held.frozen:
+        await to_thread.run_sync(runtime.require_open)
 
 
 async def check_edition(runtime: InstanceRuntime) -> None:
@@ -266,8 +300,24 @@ def call_of(request: Request) -> Call:
     return cast(Call, request.state.call)
 
 
+def credentials_of(request: Request) -> CallerCredentials:
+    """Everything by which a call may be let in."""
+    return CallerCredentials(
+        peer=peer_of(request), basic=basic_of(request), certificate=certificate_of(request)
+    )
+
+
+def certificate_of(request: Request) -> bytes | None:
+    """The caller's client certificate (DER), if the trusted front named one."""
+    front: FrontWord | None = request.scope.get(FRONT_WORD)
+    return None if front is None else front.certificate
+
+
 def peer_of(request: Request) -> Address:
-    """The caller's address as this server saw it; headers that callers can set are never believed."""
+    """The caller's address as the front or this server saw it; headers that callers can set are never believed."""
+    front: FrontWord | None = request.scope.get(FRONT_WORD)
+    if front is not None:
+        return front.peer
     client = request.client
     return _UNKNOWN_PEER if client is None else _address_of(client.host)
 

@@ -52,6 +52,7 @@ _SCHEMES: Final[dict[Credentials, Document]] = {
     },
     "bearer": {"type": "http", "scheme": "bearer", "description": "A staff token."},
 }
+_WRITES: Final = frozenset({"post", "put", "patch", "delete"})
 _OWN_MODELS: Final = ("HTTPValidationError", "ValidationError")
 
 
@@ -59,11 +60,11 @@ def describe_api(app: FastAPI, *, credentials: Credentials) -> Document:
     """The OpenAPI 3.1 description of an application."""
     found = deepcopy(app.openapi())
     for method, path, operation in _operations(found):
-        writes = method in ("post", "put")
+        writes = method in _WRITES
         if writes:
             _add_key(operation, required=_needs_key(operation, method, path))
         _mend_refusals(operation, writes=writes)
-        if SCOPE in operation or credentials == "bearer":
+        if SCOPE in operation or credentials == "bearer" or path.startswith("/portal/"):
             operation["security"] = [{credentials: []}]
     components = found.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
@@ -81,7 +82,7 @@ def _operations(document: Document) -> Iterator[tuple[str, str, Document]]:
 
 
 def _needs_key(operation: Document, method: str, path: str) -> bool:
-    return bool(operation.get(NEEDS_KEY)) or (method == "post" and path.startswith("/admin/"))
+    return bool(operation.get(NEEDS_KEY)) or (method == "post" and path.startswith(("/admin/", "/portal/")))
 
 
 def _add_key(operation: Document, *, required: bool) -> None:

@@ -35,6 +35,7 @@ from app.http.problem_catalog_field import field_problems
 from app.http.problem_catalog_kind import ProblemKind
 from editions import QuotaExceeded, rate_limit_headers
 from editions.header import POLICY_NAMES
+from tenancy.access.rate import RateLimited, limit_field, policy_field
 
 _log = logging.getLogger(__name__)
 
@@ -187,7 +188,7 @@ def _domain_case(error: DomainError, now: datetime) -> _Case:
     kind = problem_kind_of(error)
     if kind.is_ours:
         return _general_case(kind)
-    members, headers = _quota_parts(error, now) if isinstance(error, QuotaExceeded) else ({}, {})
+    members, headers = _limit_parts(error, now)
     return _Case(
         kind=kind,
         status=kind.status,
@@ -199,10 +200,15 @@ def _domain_case(error: DomainError, now: datetime) -> _Case:
     )
 
 
-def _quota_parts(error: QuotaExceeded, now: datetime) -> tuple[JsonObject, dict[str, str]]:
-    """Members and headers that only a used-up quota has."""
-    headers = dict(rate_limit_headers([error.state], now))
-    return {"violated-policies": [POLICY_NAMES[error.state.meter]]}, headers
+def _limit_parts(error: DomainError, now: datetime) -> tuple[JsonObject, dict[str, str]]:
+    """Members and headers that only a used-up quota and a rate have."""
+    if isinstance(error, QuotaExceeded):
+        quota = dict(rate_limit_headers([error.state], now))
+        return {"violated-policies": [POLICY_NAMES[error.state.meter]]}, quota
+    if isinstance(error, RateLimited):
+        rate = {"RateLimit-Policy": policy_field(error.state.rate), "RateLimit": limit_field(error.state)}
+        return {"violated-policies": ["burst"]}, rate
+    return {}, {}
 
 
 def _pause(error: DomainError, kind: ProblemKind, now: datetime) -> int | None:

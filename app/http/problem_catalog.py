@@ -19,10 +19,16 @@ from app.http.problem_catalog_access import ACCESS_PROBLEMS
 from app.http.problem_catalog_box import BOX_PROBLEMS
 from app.http.problem_catalog_container import CONTAINER_PROBLEMS
 from app.http.problem_catalog_edition import EDITION_PROBLEMS
+from app.http.problem_catalog_entrance import ENTRANCE_PROBLEMS
 from app.http.problem_catalog_kernel import KERNEL_PROBLEMS
 from app.http.problem_catalog_kind import ProblemKind
 from app.http.problem_catalog_license import LICENSE_PROBLEMS
+from app.http.problem_catalog_lifecycle import LIFECYCLE_PROBLEMS
+from app.http.problem_catalog_migration import MIGRATION_PROBLEMS
+from app.http.problem_catalog_operation import OPERATION_PROBLEMS
 from app.http.problem_catalog_platform import PLATFORM_PROBLEMS
+from app.http.problem_catalog_server import SERVER_PROBLEMS
+from app.http.problem_catalog_staff import STAFF_PROBLEMS
 from app.http.problem_catalog_transfer import TRANSFER_PROBLEMS
 
 PROBLEM_KINDS: Final[tuple[ProblemKind, ...]] = (
@@ -32,8 +38,14 @@ PROBLEM_KINDS: Final[tuple[ProblemKind, ...]] = (
     *EDITION_PROBLEMS,
     *BOX_PROBLEMS,
     *PLATFORM_PROBLEMS,
+    *LIFECYCLE_PROBLEMS,
     *ACCESS_PROBLEMS,
+    *ENTRANCE_PROBLEMS,
     *CONTAINER_PROBLEMS,
+    *SERVER_PROBLEMS,
+    *STAFF_PROBLEMS,
+    *OPERATION_PROBLEMS,
+    *MIGRATION_PROBLEMS,
 )
 """Every kind once; each has a page."""
 
@@ -44,14 +56,17 @@ INTERNAL_ERROR: Final = _BY_CODE["internal_error"]
 WITHHELD: Final = frozenset(
     {
         # Whether a key lies open or is lost is nobody's business but the operators', who read it in the log.
+        "audit_key_unfit",
         "credential_key_damaged",
         "credential_key_exposed",
         "credential_key_missing",
+        "database_password_damaged",
         "key_damaged",
         "key_encryption_key_exposed",
         "key_encryption_key_missing",
         "keystore_error",
         # Defects of ours that say nothing to a caller.
+        "contract_altered",
         "effect_already_recorded",
         "effect_not_reserved",
         # The command line's own: what it says to the person before it, never an answer.
@@ -65,6 +80,7 @@ WITHHELD: Final = frozenset(
         # Roots: raised by nobody as such.
         "editions_error",
         "fsb_error",
+        "migration_error",
         "routing_error",
         "tenancy_error",
     }

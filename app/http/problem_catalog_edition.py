@@ -68,13 +68,13 @@ EDITION_PROBLEMS: Final[tuple[ProblemKind, ...]] = (
         409,
         en=(
             "Contract exists already",
-            "There is another contract with this number or this beginning. Contracts are never "
-            "overwritten: write a new one with another beginning.",
+            "There is another contract with this beginning. Contracts are never overwritten: write a new "
+            "one with another beginning.",
         ),
         de=(
             "Vertrag bereits vorhanden",
-            "Es gibt einen anderen Vertrag mit dieser Nummer oder diesem Beginn. Verträge werden nie "
-            "überschrieben: Bitte legen Sie einen neuen mit anderem Beginn an.",
+            "Es gibt einen anderen Vertrag mit diesem Beginn. Verträge werden nie überschrieben: Bitte legen "
+            "Sie einen neuen mit anderem Beginn an.",
         ),
     ),
     problem_kind(

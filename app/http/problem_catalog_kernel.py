@@ -231,6 +231,20 @@ KERNEL_PROBLEMS: Final[tuple[ProblemKind, ...]] = (
         ),
     ),
     problem_kind(
+        "if_match_any",
+        428,
+        en=(
+            "If-Match names no version",
+            "If-Match: * protects nobody from overwriting what he has not read. Read the object, then send "
+            "the change with its ETag.",
+        ),
+        de=(
+            "If-Match nennt keine Version",
+            "If-Match: * schützt niemanden davor, Ungelesenes zu überschreiben. Bitte lesen Sie das Objekt "
+            "und senden Sie die Änderung mit dessen ETag.",
+        ),
+    ),
+    problem_kind(
         "if_match_stale",
         412,
         en=(

@@ -218,16 +218,25 @@ PLATFORM_PROBLEMS: Final[tuple[ProblemKind, ...]] = (
         ),
     ),
     problem_kind(
-        "country_not_allowed",
-        422,
+        "contract_not_found",
+        404,
+        en=("No such contract", "The instance has no contract of this id. List its contracts."),
+        de=(
+            "Vertrag nicht gefunden",
+            "Die Instanz hat keinen Vertrag mit dieser Kennung. Bitte sehen Sie die Liste ihrer Verträge nach.",
+        ),
+    ),
+    problem_kind(
+        "contract_begun",
+        409,
         en=(
-            "Country not available",
-            "No server in this country may hold the instance. Choose one of the countries in the answer.",
+            "Contract has begun",
+            "Only a contract that has not begun yet can be withdrawn. Add another one that takes its place.",
         ),
         de=(
-            "Land nicht verfügbar",
-            "In diesem Land gibt es keinen Server für die Instanz. Bitte wählen Sie eines der Länder "
-            "aus der Antwort.",
+            "Vertrag hat begonnen",
+            "Nur ein Vertrag, der noch nicht begonnen hat, kann zurückgenommen werden. Bitte legen Sie einen neuen an, "
+            "der ihn ablöst.",
         ),
     ),
     problem_kind(

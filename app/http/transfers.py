@@ -58,15 +58,20 @@ _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
     },
     204: {"description": "auto_update: there is nothing to update."},
 }
-_SHOWN: Final[dict[int | str, dict[str, Any]]] = {
-    200: {
-        "description": "The transfer, or just its update file if that is what `Accept` names.",
-        "content": {
-            "application/json": {"example": TRANSFER},
-            UPDATE_TYPE: {"schema": {"type": "string"}, "example": TRANSFER["update"]},
-        },
+
+
+def _shown_example(transfer: dict[str, Any]) -> dict[int | str, dict[str, Any]]:
+    return {
+        200: {
+            "description": "The transfer, or just its update file if that is what `Accept` names.",
+            "content": {
+                "application/json": {"example": transfer},
+                UPDATE_TYPE: {"schema": {"type": "string"}, "example": transfer["update"]},
+            },
+        }
     }
-}
+
+
 _DESCRIPTION: Final = """Collect licences into a container, return them, or both in one programming.
 
 The natural key is container, counter (FUC), ticket and licences: the same request again gets the same
@@ -105,7 +110,7 @@ async def start_transfer(
     response_model=TransferRead,
     tags=["transfers"],
     openapi_extra=needs("read"),
-    responses={**_SHOWN, **refusals(404)},
+    responses={**_shown_example(TRANSFER), **refusals(404)},
 )
 async def get_transfer(
     instance: InstanceName, transfer_id: Id, request: Request, response: Response
@@ -214,14 +219,14 @@ async def start_holder_transfer(
     summary="Read a transfer as a ticket's holder",
     response_model=TransferRead,
     tags=["gateways"],
-    responses={**_SHOWN, **open_refusals(404)},
+    responses={**_shown_example({**TRANSFER, "ticket": None}), **open_refusals(404)},
 )
 async def get_holder_transfer(
     instance: InstanceName, transfer_id: Id, request: Request, response: Response
 ) -> object:
     """A transfer as it stands. Its id cannot be guessed, and its update is of use to its container only."""
     transfer = await to_thread.run_sync(_runtime(request).transfers.get_transfer, TransferId(transfer_id))
-    return _shown(request, transfer, response)
+    return _shown(request, _without_ticket(transfer), response)
 
 
 @gateways.post(
@@ -229,7 +234,10 @@ async def get_holder_transfer(
     operation_id="confirmHolderTransfer",
     summary="Confirm a transfer as a ticket's holder",
     tags=["gateways"],
-    responses={**example(200, {**TRANSFER, "state": "confirmed"}), **open_refusals(404, 409, 422)},
+    responses={
+        **example(200, {**TRANSFER, "ticket": None, "state": "confirmed"}),
+        **open_refusals(404, 409, 422),
+    },
 )
 async def confirm_holder_transfer(
     instance: InstanceName, transfer_id: Id, body: TransferConfirm, request: Request, response: Response
@@ -242,7 +250,7 @@ async def confirm_holder_transfer(
     )
     if not new:
         response.headers[REPLAYED] = "true"
-    return TransferRead.of(transfer)
+    return TransferRead.of(_without_ticket(transfer))
 
 
 def transfer_request(body: TransferCreate, *, principal: str, authenticated: bool) -> TransferRequest:
@@ -283,6 +291,11 @@ def _activations(action: TransferAction, body: TransferCreate) -> tuple[LicenseI
     if action is not TransferAction.ACTIVATE:
         return ()
     return None if body.license_ids is None else license_ids_of(body.license_ids)
+
+
+def _without_ticket(transfer: Transfer) -> Transfer:
+    """For callers who show no more than its id: that stands in events, whose readers must not be able to collect."""
+    return replace(transfer, ticket=None)
 
 
 def _answer(transfer: Transfer | None, started: Started, response: Response, *, url: str) -> object:

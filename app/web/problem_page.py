@@ -80,6 +80,7 @@ STATUS_MEANINGS: Final[Mapping[int, tuple[str, str]]] = {
     404: ("Das Genannte gibt es hier nicht.", "What was named does not exist here."),
     405: ("Die Adresse kennt diese HTTP-Methode nicht.", "The address does not know this HTTP method."),
     409: ("Die Anfrage passt nicht zum jetzigen Zustand.", "The request does not fit the present state."),
+    410: ("Was hier war, ist gelöscht.", "What was here has been erased."),
     412: ("Die Änderung beruht auf einer veralteten Version.", "The change is based on an outdated version."),
     413: ("Die Anfrage ist zu groß.", "The request is too large."),
     415: ("Dieses Format versteht der Server nicht.", "The server does not understand this format."),

@@ -26,7 +26,12 @@ INSTANCE: Final[dict[str, Any]] = {
     "health": "unknown",
     "config_version": 1,
     "applied_version": 1,
+    "servers": ["local-dedicated-1", "local-dedicated-2"],
+    "contract_edition": "high_availability",
+    "contract_lines": 2,
     "created_at": _TIME,
+    "retained_until": None,
+    "due_for_erasure": False,
 }
 OPERATION: Final[dict[str, Any]] = {
     "operation_id": "opn_019b0a3c3b2c7d3e8f9a0b1c2d3e4f5a",
@@ -34,15 +39,30 @@ OPERATION: Final[dict[str, Any]] = {
     "object_id": _INSTANCE_ID,
     "state": "running",
     "steps": [
-        {"name": "create_database", "state": "succeeded"},
-        {"name": "install_firm_key", "state": "pending"},
+        {
+            "name": "create_database",
+            "state": "succeeded",
+            "attempts": 1,
+            "waiting_for": None,
+            "finished_at": _TIME,
+        },
+        {
+            "name": "install_firm_key",
+            "state": "pending",
+            "attempts": 0,
+            "waiting_for": None,
+            "finished_at": None,
+        },
     ],
+    "steps_done": 1,
     "attempts": 1,
+    "due_at": _TIME,
     "deadline_at": "2026-11-21T11:15:00Z",
     "error_code": None,
     "error_message": None,
     "created_at": _TIME,
     "finished_at": None,
+    "decisions": ["cancel"],
 }
 CONTRACT: Final[dict[str, Any]] = {
     "contract_id": "ctr_019b0a3c3c3d7e4f8a9b0c1d2e3f4a5b",
@@ -53,33 +73,8 @@ CONTRACT: Final[dict[str, Any]] = {
     "effective_from": _TIME,
     "effective_until": None,
     "limits": None,
+    "countries": ["DE"],
 }
-ACCESS: Final[dict[str, Any]] = {
-    "mode": "all",
-    "methods": ["basic", "network"],
-    "networks": ["192.0.2.0/24"],
-    "network_scopes": ["read"],
-    "version": 2,
-}
-CLIENT: Final[dict[str, Any]] = {
-    "client_id": "cli_019b0a3c3d4e7f508a9b0c1d2e3f4a5b",
-    "name": "erp",
-    "username": "acme-ha.erp",
-    "scopes": ["orders", "read"],
-    "created_at": _TIME,
-    "disabled_at": None,
-    "last_used_at": None,
-}
-CREDENTIALS: Final[dict[str, Any]] = {"client": CLIENT, "secret": "(shown once)"}
-STAFF_TOKEN: Final[dict[str, Any]] = {
-    "token_id": "stk_019b0a3c3e5f70618a9b0c1d2e3f4a5b",
-    "name": "night shift",
-    "role": "operator",
-    "created_at": _TIME,
-    "expires_at": "2027-02-19T10:15:00Z",
-    "revoked_at": None,
-}
-STAFF_CREDENTIALS: Final[dict[str, Any]] = {"token": STAFF_TOKEN, "secret": "(shown once)"}
 EDITIONS: Final[list[dict[str, Any]]] = [
     {
         "edition": "datacenter",

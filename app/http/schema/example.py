@@ -134,6 +134,7 @@ USAGE: Final[dict[str, Any]] = {
             "meter": "activations",
             "included": True,
             "used": 1234,
+            "voided": 0,
             "open": 0,
             "limit": 25000,
             "refusal_limit": 30000,
@@ -160,7 +161,9 @@ _MEANING: Final = {
 
 
 def example(status: int, value: object) -> dict[int | str, dict[str, Any]]:
-    """A successful answer with an example of it."""
+    """A successful answer with an example of it; None: it has no content."""
+    if value is None:
+        return {status: {"description": "Done."}}
     return {status: {"description": "Done.", "content": {"application/json": {"example": value}}}}
 
 

@@ -48,7 +48,8 @@ class MeterUsageRead(AnswerModel):
 
     meter: str
     included: bool = Field(description="False: the edition does not have it.")
-    used: int
+    used: int = Field(description="Counted, and not taken back.")
+    voided: int = Field(description="Counted and taken back later.")
     open: int = Field(description="Reserved, not counted yet.")
     limit: int
     refusal_limit: int
@@ -75,6 +76,7 @@ class UsageRead(AnswerModel):
                     meter=each.meter,
                     included=each.included,
                     used=each.used,
+                    voided=each.voided,
                     open=each.open,
                     limit=each.contractual,
                     refusal_limit=each.refusal,

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, Field, StrictBool, StrictInt
+from pydantic import AwareDatetime, Field, StrictInt
 
 from app.http.schema.model import AnswerModel, RequestModel
 from editions import Contract, Discrepancy, Edition, LedgerEntry
+from editions.limit import contract_in_force, lines_at
 from fsb_gateway import BoxReport, PoolReport
 from tenancy import (
-    ApiClient,
-    ClientCredentials,
     ContractRecord,
     Customer,
+    FirstClient,
     Instance,
-    Operation,
-    StaffCredentials,
-    StaffToken,
-    VersionedPolicy,
+    check_scopes,
 )
+from tenancy.record import DEFAULT_COUNTRIES
 
+CountryCode = Annotated[str, Field(min_length=2, max_length=2)]
 EditionName = Literal["datacenter", "dedicated", "high_performance", "high_availability"]
 OverageName = Literal["grace", "block"]
 ScopeName = Literal["read", "orders", "licenses", "admin"]
@@ -64,6 +64,13 @@ class CustomerRead(AnswerModel):
         )
 
 
+class FirstClientBody(RequestModel):
+    """An API client to begin with. Nobody knows its secret: rotate it to get one."""
+
+    name: str = Field(max_length=64, examples=["erp"])
+    scopes: list[ScopeName] = Field(min_length=1, max_length=4)
+
+
 class InstanceCreateBody(RequestModel):
     """A new instance."""
 
@@ -71,13 +78,28 @@ class InstanceCreateBody(RequestModel):
     edition: EditionName
     name: str = Field(max_length=64, description="First segment of its URLs.", examples=["acme-ha"])
     country: str = Field(
-        default="DE", min_length=2, max_length=2, description="Where its data lies, ISO 3166-1."
+        default="DE", min_length=2, max_length=2, description="Where its data lies, ISO 3166-1 alpha-2."
+    )
+    countries: list[CountryCode] = Field(
+        default=list(DEFAULT_COUNTRIES),
+        min_length=1,
+        max_length=32,
+        description="Where the contract allows it to lie.",
     )
     overage: OverageName = "grace"
     lines: Lines | None = Field(default=None, description="As contracted; the edition's least if left out.")
     firm_code: Annotated[StrictInt, Field(ge=1, le=0xFFFF_FFFF)] | None = Field(
         default=None, description="The vendor's own; the next free universal one if left out."
     )
+    first_client: FirstClientBody | None = Field(
+        default=None, description="An API client that the instance begins with."
+    )
+
+
+def first_client_of(body: InstanceCreateBody) -> FirstClient | None:
+    """The first client as the domain knows it."""
+    asked = body.first_client
+    return None if asked is None else FirstClient(name=asked.name, scopes=check_scopes(asked.scopes))
 
 
 class InstanceRead(AnswerModel):
@@ -95,11 +117,27 @@ class InstanceRead(AnswerModel):
     health: str
     config_version: int
     applied_version: int
+    servers: list[str] = Field(
+        description="Names of the servers it is placed on, that of its database first."
+    )
+    contract_edition: str | None = Field(
+        description="What the contract in force gives; null without one. `edition` is where it is placed."
+    )
+    contract_lines: int = Field(
+        description="Lines contracted now, temporary ones included. `lines` is how many serve it."
+    )
     created_at: datetime
+    retained_until: datetime | None = Field(description="Of an ended one: not to be erased before.")
+    due_for_erasure: bool = Field(
+        description="Its data are retained no longer: somebody has to have them erased."
+    )
 
     @classmethod
-    def of(cls, instance: Instance) -> InstanceRead:
-        """From the domain's value."""
+    def of(
+        cls, instance: Instance, servers: Sequence[str], contracts: Sequence[Contract], *, at: datetime
+    ) -> InstanceRead:
+        """From the domain's values; its contracts as of an instant."""
+        base = contract_in_force(contracts, at)
         return cls(
             instance_id=instance.instance_id,
             customer_id=instance.customer_id,
@@ -113,47 +151,12 @@ class InstanceRead(AnswerModel):
             health=instance.health,
             config_version=instance.config_version,
             applied_version=instance.applied_version,
+            servers=list(servers),
+            contract_edition=None if base is None else base.edition,
+            contract_lines=lines_at(contracts, at),
             created_at=instance.created_at,
-        )
-
-
-class StepRead(AnswerModel):
-    """One step of an operation."""
-
-    name: str
-    state: str
-
-
-class OperationRead(AnswerModel):
-    """A long-running change."""
-
-    operation_id: str
-    kind: str
-    object_id: str
-    state: str
-    steps: list[StepRead]
-    attempts: int
-    deadline_at: datetime
-    error_code: str | None
-    error_message: str | None
-    created_at: datetime
-    finished_at: datetime | None
-
-    @classmethod
-    def of(cls, operation: Operation) -> OperationRead:
-        """From the domain's value."""
-        return cls(
-            operation_id=operation.operation_id,
-            kind=operation.kind,
-            object_id=operation.object_id,
-            state=operation.state,
-            steps=[StepRead(name=step.name, state=step.state) for step in operation.steps],
-            attempts=operation.attempts,
-            deadline_at=operation.deadline_at,
-            error_code=operation.error_code,
-            error_message=operation.error_message,
-            created_at=operation.created_at,
-            finished_at=operation.finished_at,
+            retained_until=instance.retained_until,
+            due_for_erasure=instance.is_due_for_erasure(at),
         )
 
 
@@ -161,13 +164,21 @@ class ContractBody(RequestModel):
     """A dated contract row."""
 
     edition: EditionName
-    lines: Lines = 1
+    lines: Lines | None = Field(
+        default=None,
+        description="The edition's least if left out; of temporary lines one.",
+    )
     overage: OverageName = "grace"
     kind: Literal["base", "temporary_lines"] = "base"
-    effective_from: AwareDatetime | None = Field(default=None, description="Now if left out.")
+    effective_from: AwareDatetime | None = Field(
+        default=None, description="Now if left out; at most ten years ahead."
+    )
     effective_until: AwareDatetime | None = Field(default=None, description="Open-ended if left out.")
     limits: dict[Literal["activations", "web_service_calls"], Annotated[StrictInt, Field(ge=0)]] | None = (
         Field(default=None, description="Negotiated amounts per month, in place of the edition's.")
+    )
+    countries: Annotated[list[CountryCode], Field(min_length=1, max_length=50)] | None = Field(
+        default=None, description="Where the instance may lie; as before if left out."
     )
 
 
@@ -182,11 +193,15 @@ class ContractRead(AnswerModel):
     effective_from: datetime
     effective_until: datetime | None
     limits: dict[str, int] | None
+    countries: list[str] | None = Field(
+        default=None, description="Where the instance may lie; told to staff only."
+    )
 
     @classmethod
     def of(cls, record: ContractRecord) -> ContractRead:
         """From the domain's value."""
-        return cls.of_contract(record.contract)
+        shown = cls.of_contract(record.contract)
+        return shown.model_copy(update={"countries": list(record.countries)})
 
     @classmethod
     def of_contract(cls, contract: Contract) -> ContractRead:
@@ -201,133 +216,6 @@ class ContractRead(AnswerModel):
             effective_until=contract.effective_until,
             limits=None if contract.limits is None else {str(name): n for name, n in contract.limits.items()},
         )
-
-
-class AccessBody(RequestModel):
-    """Who may call an instance's web services."""
-
-    mode: Literal["all", "any"] = "all"
-    methods: list[Literal["network", "basic"]] = Field(description="None: closed.")
-    networks: list[str] = Field(
-        default_factory=list, max_length=200, examples=[["192.0.2.0/24", "2001:db8::/48"]]
-    )
-    network_scopes: list[ScopeName] = Field(
-        default=["read"], description="What a caller may do who is let in by his network alone."
-    )
-    confirm_wide_networks: StrictBool = Field(
-        default=False, description="Needed for networks like 0.0.0.0/0."
-    )
-
-
-class AccessRead(AnswerModel):
-    """Who may call an instance's web services."""
-
-    mode: str
-    methods: list[str]
-    networks: list[str]
-    network_scopes: list[str]
-    version: int
-
-    @classmethod
-    def of(cls, versioned: VersionedPolicy) -> AccessRead:
-        """From the domain's value."""
-        policy = versioned.policy
-        return cls(
-            mode=policy.mode,
-            methods=sorted(policy.methods),
-            networks=[str(each) for each in policy.networks],
-            network_scopes=sorted(policy.network_scopes),
-            version=versioned.version,
-        )
-
-
-class ClientCreate(RequestModel):
-    """A new API client."""
-
-    name: str = Field(max_length=64, examples=["erp"])
-    scopes: list[ScopeName] = Field(min_length=1, max_length=4)
-
-
-class ClientRead(AnswerModel):
-    """An API client; never its secret."""
-
-    client_id: str
-    name: str
-    username: str
-    scopes: list[str]
-    created_at: datetime
-    disabled_at: datetime | None
-    last_used_at: datetime | None
-
-    @classmethod
-    def of(cls, client: ApiClient) -> ClientRead:
-        """From the domain's value."""
-        return cls(
-            client_id=client.client_id,
-            name=client.name,
-            username=client.username,
-            scopes=sorted(client.scopes),
-            created_at=client.created_at,
-            disabled_at=client.disabled_at,
-            last_used_at=client.last_used_at,
-        )
-
-
-class ClientCredentialsRead(AnswerModel):
-    """An API client with its secret, shown this once."""
-
-    client: ClientRead
-    secret: str | None = Field(
-        description="Null when the request is a repeat: rotate it if the first answer was lost."
-    )
-
-    @classmethod
-    def of(cls, credentials: ClientCredentials) -> ClientCredentialsRead:
-        """From the domain's value."""
-        return cls(client=ClientRead.of(credentials.client), secret=credentials.secret)
-
-
-class StaffTokenCreate(RequestModel):
-    """A new staff token."""
-
-    name: str = Field(min_length=1, max_length=120, examples=["night shift"])
-    role: Literal["operator", "support", "auditor", "admin"]
-    expires_in_days: Annotated[StrictInt, Field(ge=1, le=366)] = 90
-
-
-class StaffTokenRead(AnswerModel):
-    """A staff token; never its secret."""
-
-    token_id: str
-    name: str
-    role: str
-    created_at: datetime
-    expires_at: datetime
-    revoked_at: datetime | None
-
-    @classmethod
-    def of(cls, token: StaffToken) -> StaffTokenRead:
-        """From the domain's value."""
-        return cls(
-            token_id=token.token_id,
-            name=token.name,
-            role=token.role,
-            created_at=token.created_at,
-            expires_at=token.expires_at,
-            revoked_at=token.revoked_at,
-        )
-
-
-class StaffCredentialsRead(AnswerModel):
-    """A staff token with its secret, shown this once."""
-
-    token: StaffTokenRead
-    secret: str | None
-
-    @classmethod
-    def of(cls, credentials: StaffCredentials) -> StaffCredentialsRead:
-        """From the domain's value."""
-        return cls(token=StaffTokenRead.of(credentials.token), secret=credentials.secret)
 
 
 class EditionRead(AnswerModel):

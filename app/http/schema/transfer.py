@@ -60,7 +60,9 @@ class TransferRead(AnswerModel):
 
     transfer_id: str
     container: str
-    ticket: str | None
+    ticket: str | None = Field(
+        description="Null if there is none, and where only the transfer's id was shown."
+    )
     action: Literal["activate", "deactivate", "auto_update"]
     state: Literal["reserved", "issued", "confirmed", "rolled_back"]
     base_fuc: int = Field(description="Counter that the context reported.")

@@ -1,0 +1,121 @@
+"""What the trusted front says of a caller: his address and the certificate that he proved to have. Pure.
+
+The front terminates TLS. On its own socket it replaces whatever the caller sent in these fields; on every other
+listener they are worth nothing: `Client-Cert` is refused there, because whoever sends it is mistaken or lying,
+and `Forwarded` is not looked at.
+
+**Source:** RFC 9440 §2 (`Client-Cert`, a byte sequence of RFC 9651 §3.3.5), RFC 7239 §4 and §6 (`Forwarded`).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import ipaddress
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from app.core.errors import DomainError
+from tenancy.access.policy import Address
+
+FRONT_WORD: Final = "wops.front_word"
+"""Where the front door leaves what the trusted front says, in the scope of a request."""
+TRUSTED_FRONT: Final = "wops.trusted_front"
+"""Marks the scope of a request that came in by the front's own socket."""
+_CERT: Final = b"client-cert"
+_CHAIN: Final = b"client-cert-chain"
+_FORWARDED: Final = b"forwarded"
+_CERT_MAX: Final = 24 * 1024
+"""Characters; a certificate of 16 KiB in base64. Those in use have 1 to 4 KiB. Our own decision."""
+_NODE: Final = re.compile(
+    r"""for=(?: "\[ (?P<v6>[0-9a-f:.]{2,45}) \] (?::\d{1,5})?"
+          | "(?P<quoted>[0-9.]{7,15}) (?::\d{1,5})?"
+          | (?P<plain>[0-9.]{7,15}))""",
+    re.IGNORECASE | re.VERBOSE,
+)
+
+
+class ClientCertNotAccepted(DomainError):
+    """A caller sent `Client-Cert` himself; only the trusted front may."""
+
+    code = "client_cert_not_accepted"
+
+
+class ClientCertMalformed(DomainError):
+    """The front sent a `Client-Cert` that is no byte sequence."""
+
+    code = "client_cert_malformed"
+
+
+class ForwardedInvalid(DomainError):
+    """The front did not say, in exactly one element, where the request comes from."""
+
+    code = "forwarded_invalid"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrontWord:
+    """What the front says of a caller.
+
+    Attributes:
+        certificate: DER; None if he has none. The front has checked that he holds its key.
+    """
+
+    peer: Address
+    certificate: bytes | None
+
+
+def refuse_certificate(headers: Iterable[tuple[bytes, bytes]]) -> None:
+    """Refuse a request on a listener that anybody can reach if it carries a certificate.
+
+    Raises:
+        ClientCertNotAccepted: it does.
+    """
+    for name, _ in headers:
+        if name in (_CERT, _CHAIN):
+            raise ClientCertNotAccepted(
+                "Client-Cert is believed from the load balancer only; connect with the certificate itself.",
+                header=name.decode(),
+            )
+
+
+def read_front(headers: Sequence[tuple[bytes, bytes]]) -> FrontWord:
+    """What the front says of the caller of a request.
+
+    Raises:
+        ForwardedInvalid: not exactly one `Forwarded` with one element that names an address.
+        ClientCertMalformed: `Client-Cert` more than once, or no byte sequence.
+    """
+    return FrontWord(
+        peer=_peer(_values(headers, _FORWARDED)), certificate=_certificate(_values(headers, _CERT))
+    )
+
+
+def _values(headers: Sequence[tuple[bytes, bytes]], wanted: bytes) -> list[str]:
+    return [value.decode("latin-1").strip() for name, value in headers if name == wanted]
+
+
+def _peer(values: list[str]) -> Address:
+    if len(values) == 1 and "," not in values[0]:
+        # Other parameters of the element (proto, by, host) tell nothing that is needed here.
+        nodes = [found for part in values[0].split(";") if (found := _NODE.fullmatch(part.strip()))]
+        if len(nodes) == 1:
+            try:
+                return ipaddress.ip_address(nodes[0][nodes[0].lastgroup or 0])
+            except ValueError:
+                pass
+    raise ForwardedInvalid("The load balancer must send one Forwarded field with one for= element.")
+
+
+def _certificate(values: list[str]) -> bytes | None:
+    if not values:
+        return None
+    text = values[0]
+    if len(values) == 1 and 2 < len(text) <= _CERT_MAX and text[0] == text[-1] == ":":
+        try:
+            return base64.b64decode(text[1:-1], validate=True)
+        except binascii.Error:
+            pass
+    raise ClientCertMalformed("Client-Cert holds one byte sequence (RFC 9440): base64 between colons.")
