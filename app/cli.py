@@ -31,8 +31,10 @@ def up(
         bool, typer.Option("--walk", help="Set up the demo, walk through its story once, go on serving.")
     ] = False,
     data_dir: DataDirOption = None,
-    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on (WOPS_HOST).")] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Port to listen on; 0 takes a free one (WOPS_PORT).")
+    ] = None,
     operation_time_ms: Annotated[
         int | None, typer.Option(help="Milliseconds a new software box takes per operation.")
     ] = None,
@@ -59,7 +61,10 @@ def up(
             if not _is_about_listening(error):
                 raise
             where = f"{settings.host}:{settings.port}"
-            raise InputInvalid(f"Cannot listen on {where}: {error.strerror}.", field="port") from error
+            way_out = " Choose another port with --port." if error.errno == errno.EADDRINUSE else ""
+            raise InputInvalid(
+                f"Cannot listen on {where}: {error.strerror}.{way_out}", field="port"
+            ) from error
 
 
 _NOT_LISTENING: Final = frozenset(
@@ -84,19 +89,42 @@ def demo(url: UrlOption = None, token: TokenOption = None, data_dir: DataDirOpti
 
 
 @app.command()
-def migrate(data_dir: DataDirOption = None) -> None:
-    """Bring every database of a data directory to the newest schema."""
-    from app.command.migrate import migrate_all
+def migrate(
+    everything: Annotated[
+        bool, typer.Option("--all", help="Every instance; so it is without this, unless --instance is given.")
+    ] = False,
+    instance: Annotated[
+        list[str] | None,
+        typer.Option(help="Only this instance, by name or id; may be given several times.", metavar="NAME"),
+    ] = None,
+    jobs: Annotated[int, typer.Option(help="Instances at a time.", min=1, max=32)] = 4,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done; change nothing.")
+    ] = False,
+    data_dir: DataDirOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Bring the platform's database and those of all instances to the newest schema, while they serve or not.
+
+    Status 0: all are there. 1: refused, nothing was done. 2: instances are left, named in the report; run it again.
+    """
+    from app.command.migrate import run_migration
+    from app.operations.migration.run import RunOrder
 
     with failing_clearly():
-        migrate_all(settings_for(data_dir))
+        if everything and instance:
+            raise InputInvalid("Either --all or --instance.", field="instance")
+        order = RunOrder(names=frozenset(instance) if instance else None, jobs=jobs, is_dry=dry_run)
+        status = run_migration(settings_for(data_dir), order, as_json=as_json)
+    raise typer.Exit(status)
 
 
 def _add_groups() -> None:
-    from app.command import admin, container
+    from app.command import admin, audit, container
 
     app.add_typer(container.commands, name="container")
     app.add_typer(admin.commands, name="admin")
+    app.add_typer(audit.commands, name="audit")
 
 
 def main() -> None:

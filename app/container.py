@@ -25,18 +25,24 @@ from app.core.errors import DomainError
 from app.core.ids import InstanceId, LineId
 from app.core.lock import make_private, take_lock
 from app.core.logging import bind, clear
-from app.core.migrate import upgrade
+from app.core.migrate import current, upgrade
 from app.licensing import Deadlines, InstanceIdentity, Programmer, TransferService, find_left_over
+from app.operations.audit.audit import Audit
 from app.operations.directory import InstanceDirectory
 from app.operations.guard import carry_on
+from app.operations.instance_lines import ServedLines
 from app.operations.line import InstanceRuntime, Line, LineParts
+from app.operations.migration.service import MigrationService
 from app.operations.noted_programmer import NotedProgrammer
+from app.operations.probe.isolation_probe import IsolationProbe, ProbeParts
 from app.settings import Settings
 from editions import edition
 from fsb_gateway import FsbClient, Gateway, Keystore, create_gateway_app
 from tenancy import (
+    AccessCache,
     AccessService,
     BoxKind,
+    CertificateService,
     ClientService,
     ContractService,
     CredentialKey,
@@ -47,11 +53,27 @@ from tenancy import (
     InstanceService,
     OperationRunner,
     OperationService,
-    SqliteInstanceDatabases,
+    OperationSweeper,
+    PasswordSeal,
+    PlacedDatabases,
+    ServerService,
     StaffTokenService,
     credential_key,
     line_names,
+    register_embedded_servers,
 )
+from tenancy.database.placed import Bounds
+from tenancy.lifecycle.ending import InstanceEnder
+from tenancy.lifecycle.erasing import EraserParts, InstanceEraser
+from tenancy.lifecycle.export import InstanceExporter
+from tenancy.lifecycle.file_store import FileStore
+from tenancy.lifecycle.service import LifecycleService, check_end, check_erase, start_end, start_erase
+from tenancy.operation.kind import OperationKind
+from tenancy.operation.plan import PROVISION_INSTANCE
+from tenancy.staff.approval import ApprovalService, GuardedActions
+from tenancy.staff.operation import StaffOperations, register_actions
+from tenancy.staff.person import PersonService
+from tenancy.staff.support.service import SupportService
 
 KEEP_OPERATIONS: Final = timedelta(days=40)
 """How long a repeated request finds its stored answer. **Source:** operations reference §1.3."""
@@ -81,6 +103,7 @@ class Platform:
         self.clock = clock or SystemClock()
         self.data_dir: Path = settings.data_dir.resolve()
         self.on_work: Callable[[InstanceRuntime], None] = lambda _runtime: None
+        self.stopping = asyncio.Event()
         self._lock_file: int | None = None
         self._lines: dict[LineId, Line] = {}
         self._making_lines = threading.Lock()
@@ -115,6 +138,11 @@ class Platform:
             if hasattr(self, part):
                 with carry_on("part_not_closed", part=part):
                     await getattr(self, part).close()
+        if hasattr(self, "audit"):
+            with carry_on("audit_not_signed"):
+                # A process too short-lived for its first turn has looked at nobody's chain yet.
+                sign = self.audit.sign if hasattr(self, "instances") else self.audit.notary.sign_grown
+                await to_thread.run_sync(sign)
         for part in ("databases", "platform_db"):
             if hasattr(self, part):
                 with carry_on("part_not_closed", part=part):
@@ -152,7 +180,7 @@ class Platform:
         """
         instance, _ = self.opener.open_ready(instance_id)
         self.directory.note(instance)
-        lines = line_names(instance.name, edition(instance.edition), lines=instance.lines)
+        lines = line_names(instance.placement_name, edition(instance.edition), lines=instance.lines)
         return self.line(lines[0]).open(instance_id)
 
     async def sweep(self) -> None:
@@ -171,6 +199,10 @@ class Platform:
                     await self._in_use(runtime)
                     await runtime.drive_transfers()
         clear()
+
+    async def sweep_operations(self) -> None:
+        """Move on what no runner moves: operations past their deadline, instances that no operation looks after."""
+        await to_thread.run_sync(self._operation_sweeper.sweep)
 
     async def _in_use(self, runtime: InstanceRuntime) -> None:
         """Ask for its database, so that the one used longest ago is closed for it: open files stay bounded."""
@@ -194,6 +226,48 @@ class Platform:
         while await to_thread.run_sync(forget) == FORGET_AT_ONCE:
             continue
 
+    async def delete_exports(self) -> None:
+        """Delete exports that nobody has fetched for a long time."""
+        with carry_on("exports_not_deleted"):
+            await to_thread.run_sync(self.exports.delete_old)
+
+    async def follow_instances(self) -> None:
+        """Know what other processes have done about instances: new names, frozen, erased."""
+        for instance in await to_thread.run_sync(self.directory.follow):
+            if instance.state == "erased":
+                # Another process has removed its database; what is open here leads nowhere.
+                for line in list(self._lines.values()):
+                    line.forget(instance.instance_id)
+                self.databases.forget(instance.instance_id)
+
+    async def expire_requests(self) -> None:
+        """Close what staff have asked for and nobody has decided in time."""
+        for expire in (self.approvals.expire_overdue, self.support.expire_overdue):
+            with carry_on("requests_not_expired"):
+                await to_thread.run_sync(expire)
+
+    def _with_database(self) -> list[InstanceId]:
+        """All instances whose database is there."""
+        found: list[InstanceId] = []
+        after = ""
+        while page := self.instances.list_instances(after=after, limit=100):
+            found += [each.instance_id for each in page if each.is_kept]
+            after = page[-1].instance_id
+        return found
+
+    def _open_instance(self, instance_id: InstanceId) -> Database:
+        return self.databases.open(instance_id)
+
+    def _is_current(self, instance_id: InstanceId) -> bool:
+        return self.databases.is_current(instance_id)
+
+    def _name_of(self, person_id: str, sealed_name: str) -> str:
+        return self.people.read_name(person_id, sealed_name)
+
+    async def sign_checkpoints(self) -> None:
+        """Sign how far the audit chains have come that have grown."""
+        await to_thread.run_sync(self.audit.sign)
+
     async def push_config(self) -> None:
         """Tell instance databases what has changed for them."""
         await to_thread.run_sync(self.contracts.push_due)
@@ -205,7 +279,16 @@ class Platform:
 
     def make_databases(self) -> InstanceDatabases:
         """Where instance databases are."""
-        return SqliteInstanceDatabases(self.data_dir / "instances", clock=self.clock)
+        databases = PlacedDatabases(
+            self.platform_db,
+            data_dir=self.data_dir,
+            seal=self.seal,
+            clock=self.clock,
+            bounds=Bounds(connections=self.settings.server_connections),
+            on_open=lambda instance_id, db: self.audit.watch(instance_id, db.chain_end),
+        )
+        databases.load()
+        return databases
 
     def make_programmer(self) -> Programmer:
         """What lines send their jobs to."""
@@ -216,12 +299,28 @@ class Platform:
         self._take_lock()
         # Before the database: a start killed between the two must not look as if the key had been lost.
         self.key: CredentialKey = credential_key(
-            self.data_dir / "credential.key", may_create=not self.settings.platform_file.exists()
+            self.data_dir / "credential.key", may_create=not self._has_platform()
         )
         upgrade(self.settings.platform_url, "platform")
         self.platform_db = Database(self.settings.platform_url, clock=self.clock)
+        self.seal = PasswordSeal(self.key)
+        register_embedded_servers(self.platform_db, dedicated=self.settings.dedicated_servers)
+        self.audit = Audit(
+            self.data_dir / "audit",
+            self.platform_db,
+            open_instance=self._open_instance,
+            is_current=self._is_current,
+            name_of=self._name_of,
+        )
+        self.audit.start(self._with_database)
         self.databases = self.make_databases()
         self.keystore = Keystore(self.data_dir / "boxes" / "keys", clock=self.clock)
+
+    def _has_platform(self) -> bool:
+        """Whether there is a platform database already, with secrets in it that only the old key can check."""
+        if self.settings.platform_database is None:
+            return self.settings.platform_file.exists()
+        return current(self.settings.platform_url) is not None
 
     def _take_lock(self) -> None:
         try:
@@ -235,12 +334,24 @@ class Platform:
         db = self.platform_db
         opener = InstanceOpener(db, self.databases)
         self.customers = CustomerService(db)
+        self.servers = ServerService(db, seal=self.seal, on_renewed=self.databases.renew_server)
         self.instances = InstanceService(db)
         self.contracts = ContractService(db, self.databases)
         self.clients = ClientService(opener, key=self.key)
-        self.access = AccessService(opener)
+        self.certificates = CertificateService(self.clients)
+        self.access = AccessService(opener, key=self.key)
         self.staff_tokens = StaffTokenService(db, key=self.key, clock=self.clock)
-        self.operations = OperationService(db)
+        self.people = PersonService(db, key=self.key)
+        self.support = SupportService(db, self.databases)
+        # Whatever needs two people is registered here before anybody can ask for it.
+        self.guarded = GuardedActions()
+        register_actions(self.guarded)
+        self.guarded.register("endInstance", start_end, check=check_end)
+        self.guarded.register("eraseInstance", start_erase, check=check_erase)
+        self.approvals = ApprovalService(db, self.guarded)
+        self.files = FileStore(self.data_dir)
+        self.lifecycle = LifecycleService(db, contracts=self.contracts)
+        self.exports = InstanceExporter(db, self.databases, self.files)
         self.opener = opener
         self.directory = InstanceDirectory(self.instances, clock=self.clock)
 
@@ -249,10 +360,56 @@ class Platform:
         self.fsb = FsbClient.in_process(create_gateway_app(self.gateway))
         kind = BoxKind(operation_time=self.settings.operation_time)
         provisioner = InstanceProvisioner(
-            self.platform_db, self.databases, boxes=self.fsb, contracts=self.contracts, kind=kind
+            self.platform_db,
+            self.databases,
+            boxes=self.fsb,
+            contracts=self.contracts,
+            key=self.key,
+            kind=kind,
         )
         await provisioner.restore_boxes()
-        self.runner = OperationRunner(self.platform_db, [provisioner.operation_kind()], owner=_OWNER)
+        self.isolation_probe = self._make_isolation_probe()
+        self.migrations = MigrationService(
+            self.platform_db, self.settings.platform_url, databases=self.databases, clock=self.clock
+        )
+        self.staff_operations = StaffOperations(self.platform_db, self.databases, boxes=self.fsb)
+        kinds = [
+            provisioner.operation_kind(),
+            *self.staff_operations.kinds(),
+            *self._lifecycle_kinds(),
+            self.migrations.operation_kind(),
+        ]
+        self.runner = OperationRunner(self.platform_db, kinds, owner=_OWNER)
+        self.operations = OperationService(self.platform_db, kinds)
+        stranded = dict.fromkeys(("provisioning", "failed"), PROVISION_INSTANCE)
+        self._operation_sweeper = OperationSweeper(self.platform_db, kinds, stranded=stranded)
+
+    def _lifecycle_kinds(self) -> list[OperationKind]:
+        lines = ServedLines(
+            lambda: list(self._lines.values()), open_runtime=self.runtime, follow=self.directory.follow
+        )
+        parts = EraserParts(
+            databases=self.databases,
+            files=self.files,
+            exporter=self.exports,
+            boxes=self.fsb,
+            lines=lines,
+            signer=self.audit.key,
+        )
+        self.eraser = InstanceEraser(self.platform_db, parts)
+        ender = InstanceEnder(self.platform_db, contracts=self.contracts, exporter=self.exports, lines=lines)
+        return [self.exports.operation_kind(), ender.operation_kind(), self.eraser.operation_kind()]
+
+    def _make_isolation_probe(self) -> IsolationProbe:
+        parts = ProbeParts(
+            platform_db=self.platform_db,
+            databases=self.databases,
+            instances=self.instances,
+            programmer=self.make_programmer(),
+            list_clients=self.clients.list_clients,
+            profile_of=lambda db: AccessCache(db, clock=self.clock, key=self.key).profile(),
+        )
+        return IsolationProbe(parts)
 
     def _make_transfers(
         self, db: Database, identity: Callable[[], InstanceIdentity], note_job: Callable[[], None]

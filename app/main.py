@@ -2,6 +2,7 @@
 
 request ─► TraceLayer ─► FrontDoor ─┬─ /livez /readyz
                                     ├─ /admin /problems …  control
+                                    ├─ /portal/v1/{instance}/…  control, for the customer
                                     └─ /{instance}/…       a line, chosen by lb.choose_line
 """
 
@@ -25,26 +26,57 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.container import Platform
 from app.core.clock import Clock
+from app.core.errors import DomainError
 from app.core.logging import bind
-from app.http import admin_api, admin_instance_api, instance_api, transfers
+from app.http import (
+    admin_access_api,
+    admin_api,
+    admin_approval_api,
+    admin_audit_api,
+    admin_instance_api,
+    admin_lifecycle_api,
+    admin_migration_api,
+    admin_operation_api,
+    admin_probe_api,
+    admin_server_api,
+    admin_staff_api,
+    admin_support_api,
+    instance_api,
+    portal_access_api,
+    portal_audit_api,
+    portal_export_api,
+    portal_support_api,
+    transfers,
+)
 from app.http.bounded_protocol import BoundedProtocol
 from app.http.cursor import CursorCodec
+from app.http.front_header import FRONT_WORD, TRUSTED_FRONT, read_front, refuse_certificate
+from app.http.inner_door import InnerDoor
 from app.http.openapi import Credentials, describe_api
 from app.http.problem import problem_response, register_problem_handlers
 from app.http.problem_catalog import PROBLEM_KINDS
 from app.http.trace import TraceLayer
 from app.operations.line import InstanceRuntime
 from app.web.problem_page import create_problem_router
-from app.workers import FlushWorker, run_loop
+from app.workers import FlushWorker, Loop, run_loop
 
 CONTROL_SEGMENTS: Final = frozenset({"admin", "problems", "openapi"})
+PORTAL_SEGMENT: Final = "portal"
+_HEALTH: Final = frozenset({"/livez", "/readyz"})
 THREADS: Final = 128
-"""Threads for blocking work. A database that hangs holds a quarter of them at most (`app.core.db.MOST_AT_ONCE`)."""
+"""Threads for blocking work. A database that hangs holds half of them at most: a quarter in it, and a quarter that
+wait to be let in (`app.core.db.MOST_AT_ONCE`)."""
 _VERSION: Final = "1.0.0"
 _OPERATIONS_EVERY_SECONDS: Final = 0.2
+_OPERATION_SWEEP_EVERY_SECONDS: Final = 1.0
 _SWEEP_EVERY_SECONDS: Final = 2.0
 _FORGET_EVERY_SECONDS: Final = 3600.0
+_FOLLOW_EVERY_SECONDS: Final = 0.5
+"""What another process changes about an instance is known here within a second."""
 _PUSH_EVERY_SECONDS: Final = 1.0
+_EXPIRE_EVERY_SECONDS: Final = 60.0
+_SIGN_EVERY_SECONDS: Final = 30.0
+"""Half of the minute within which a grown audit chain is signed. **Source:** operations reference §7.2."""
 
 _log = logging.getLogger(__name__)
 
@@ -73,8 +105,34 @@ def create_control_app(platform: Platform) -> FastAPI:
     app.state.platform = platform
     app.state.cursors = CursorCodec(platform.key.derive("cursor"))
     app.include_router(admin_api.router)
+    app.include_router(admin_access_api.router)
     app.include_router(admin_instance_api.router)
+    app.include_router(admin_lifecycle_api.router)
+    app.include_router(admin_migration_api.router)
+    app.include_router(admin_operation_api.router)
+    app.include_router(admin_probe_api.router)
+    app.include_router(admin_server_api.router)
+    app.include_router(admin_staff_api.router)
+    app.include_router(admin_approval_api.router)
+    app.include_router(admin_audit_api.router)
+    app.include_router(admin_support_api.router)
     app.include_router(create_problem_router(PROBLEM_KINDS))
+    return app
+
+
+def create_portal_app(platform: Platform) -> FastAPI:
+    """What customers look after their own instance with."""
+    app = _new_app(
+        platform.clock,
+        "wops portal API",
+        "A customer looks after his own instance: who may call it, and what has happened.",
+    )
+    app.state.platform = platform
+    app.state.cursors = CursorCodec(platform.key.derive("cursor"))
+    app.include_router(portal_access_api.router)
+    app.include_router(portal_audit_api.router)
+    app.include_router(portal_export_api.router)
+    app.include_router(portal_support_api.router)
     return app
 
 
@@ -99,17 +157,24 @@ class FrontDoor:
         self._platform = platform
         self._instance_app = create_instance_app(platform)
         self._control_app = create_control_app(platform)
+        self._portal_app = create_portal_app(platform)
         self.ready = False
         self._own: dict[str, Callable[[Request], Awaitable[JSONResponse]]] = {
             "/livez": self._livez,
             "/readyz": self._readyz,
             "/openapi/instance.json": partial(self._openapi, self._instance_app, "basic"),
             "/openapi/admin.json": partial(self._openapi, self._control_app, "bearer"),
+            "/openapi/portal.json": partial(self._openapi, self._portal_app, "basic"),
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http":
+            return
+        try:
+            _note_front(scope)
+        except DomainError as error:
+            await self._refuse(error, scope, receive, send)
             return
         own = self._own.get(scope["path"])
         if own is not None:
@@ -119,18 +184,36 @@ class FrontDoor:
         segment = scope["path"].partition("/")[2].partition("/")[0]
         if segment in CONTROL_SEGMENTS:
             await self._control_app(scope, receive, send)
-            return
-        bind(instance=segment)
+        elif segment == PORTAL_SEGMENT:
+            await self._serve_portal(scope, receive, send)
+        else:
+            await self._serve_instance(segment, self._instance_app, scope, receive, send)
+
+    async def _serve_portal(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """`/portal/v1/{instance}/…`; any other path below `/portal` is unknown to the application."""
+        parts = scope["path"].split("/")
+        if len(parts) > 3 and parts[2] == "v1":
+            await self._serve_instance(parts[3], self._portal_app, scope, receive, send)
+        else:
+            await self._portal_app(scope, receive, send)
+
+    async def _serve_instance(
+        self, name: str, app: ASGIApp, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        bind(instance=name)
         try:
-            scope["wops.instance"] = await self._find(segment, scope["wops.request_id"])
-            scope["wops.instance_name"] = segment
+            scope["wops.instance"] = await self._find(name, scope["wops.request_id"])
+            scope["wops.instance_name"] = name
         except Exception as error:
-            # No application has the request yet, so nobody else would turn this into a problem.
-            clock = self._platform.clock
-            refusal = problem_response(error, request_id=scope["wops.request_id"], clock=clock)
-            await refusal(scope, receive, send)
+            await self._refuse(error, scope, receive, send)
             return
-        await self._instance_app(scope, receive, send)
+        await app(scope, receive, send)
+
+    async def _refuse(self, error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer with a problem: no application has the request yet, so nobody else would."""
+        clock = self._platform.clock
+        refusal = problem_response(error, request_id=scope["wops.request_id"], clock=clock)
+        await refusal(scope, receive, send)
 
     async def _find(self, name: str, request_key: str) -> InstanceRuntime:
         directory = self._platform.directory
@@ -141,6 +224,10 @@ class FrontDoor:
         line = self._platform.line(address.line_id)
         known = line.find(address.instance_id)
         return known if known is not None else await to_thread.run_sync(line.open, address.instance_id)
+
+    def inner_door(self) -> InnerDoor:
+        """This door, for the isolation probe."""
+        return InnerDoor(self, (self._instance_app, self._portal_app))
 
     async def _livez(self, _request: Request) -> JSONResponse:
         return JSONResponse({"status": "ok"})
@@ -167,8 +254,31 @@ class LocalOperatorDoor:
         await self._app(scope, receive, send)
 
 
+class TrustedFrontDoor:
+    """The same application behind the front's socket: only there is believed what the front says of a caller."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request that the front passes on."""
+        if scope["type"] == "http":
+            scope[TRUSTED_FRONT] = True
+        await self._app(scope, receive, send)
+
+
+def _note_front(scope: Scope) -> None:
+    """Keep what the trusted front says; refuse a caller who says it himself."""
+    if scope.get(TRUSTED_FRONT):
+        # Whether we live and are ready, the front asks for itself: then there is no caller to speak of.
+        if scope["path"] not in _HEALTH:
+            scope[FRONT_WORD] = read_front(scope["headers"])
+    else:
+        refuse_certificate(scope["headers"])
+
+
 class Server:
-    """One process that serves the embedded platform on an address and on the control socket.
+    """One process that serves the embedded platform on an address, on the control and on the front's socket.
 
     Args:
         platform: started by `run`.
@@ -205,14 +315,16 @@ class Server:
     async def _serve(self, listener: socket.socket) -> None:
         platform = self._platform
         front = FrontDoor(platform)
+        platform.isolation_probe.open_door(front.inner_door())
         app = TraceLayer(front, clock=platform.clock)
-        control_socket = _control_socket(platform.settings.control_socket)
-        servers = [_uvicorn(app), _uvicorn(LocalOperatorDoor(app))]
+        control_socket = _private_socket(platform.settings.control_socket)
+        front_socket = _private_socket(platform.settings.front_socket)
+        servers = [_uvicorn(app), _uvicorn(LocalOperatorDoor(app)), _uvicorn(TrustedFrontDoor(app))]
         flusher = FlushWorker()
         platform.on_work = flusher.wake
         serving = [
             asyncio.create_task(server.serve(sockets=[sock]), name=f"server {sock.getsockname()}")
-            for server, sock in zip(servers, (listener, control_socket), strict=True)
+            for server, sock in zip(servers, (listener, control_socket, front_socket), strict=True)
         ]
         loops_end, flushing_ends = asyncio.Event(), asyncio.Event()
         loops = self._start_loops(loops_end)
@@ -226,6 +338,8 @@ class Server:
             everything.append(asyncio.create_task(self._announce(listener.getsockname()[1])))
         too_early = await self._until_stop([*serving, *loops, flushing])
         front.ready = False
+        # Whoever follows an operation would hold the servers up until their patience ends.
+        platform.stopping.set()
         for server in servers:
             server.should_exit = True
         # What is answered while the servers finish is still written down within its second: the flusher ends last.
@@ -234,8 +348,12 @@ class Server:
         await asyncio.gather(*loops, return_exceptions=True)
         flushing_ends.set()
         ended = await asyncio.gather(*everything, return_exceptions=True)
-        control_socket.close()
-        platform.settings.control_socket.unlink(missing_ok=True)
+        for sock, path in (
+            (control_socket, platform.settings.control_socket),
+            (front_socket, platform.settings.front_socket),
+        ):
+            sock.close()
+            path.unlink(missing_ok=True)
         _raise_first(ended, too_early)
 
     async def _until_stop(self, parts: Sequence[asyncio.Task[None]]) -> list[str]:
@@ -249,27 +367,26 @@ class Server:
         asked.cancel()
         return too_early
 
-    async def _run_operations(self, stop: asyncio.Event) -> None:
-        """Go on from step to step without a pause as long as something is due."""
-        while not stop.is_set() and await self._platform.runner.run_due():
-            pass
-
     async def _announce(self, port: int) -> None:
         if self._on_ready is not None:
             await self._on_ready(port)
 
     def _start_loops(self, stop: asyncio.Event) -> list[asyncio.Task[None]]:
         platform = self._platform
-        loops: list[tuple[str, Callable[[], Awaitable[object]], float]] = [
-            ("operations", partial(self._run_operations, stop), _OPERATIONS_EVERY_SECONDS),
-            ("sweep", platform.sweep, _SWEEP_EVERY_SECONDS),
-            ("forget", platform.forget_operations, _FORGET_EVERY_SECONDS),
-            ("push", platform.push_config, _PUSH_EVERY_SECONDS),
-        ]
-        return [
-            asyncio.create_task(run_loop(name, call, stop=stop, every_seconds=seconds), name=name)
-            for name, call, seconds in loops
-        ]
+        every_probe = platform.settings.probe_every_seconds
+        loops = (
+            Loop("operations", partial(platform.runner.run, stop), _OPERATIONS_EVERY_SECONDS),
+            Loop("operation_sweep", platform.sweep_operations, _OPERATION_SWEEP_EVERY_SECONDS),
+            Loop("sweep", platform.sweep, _SWEEP_EVERY_SECONDS),
+            Loop("forget", platform.forget_operations, _FORGET_EVERY_SECONDS),
+            Loop("follow", platform.follow_instances, _FOLLOW_EVERY_SECONDS),
+            Loop("delete_exports", platform.delete_exports, _FORGET_EVERY_SECONDS),
+            Loop("push", platform.push_config, _PUSH_EVERY_SECONDS),
+            Loop("expire", platform.expire_requests, _EXPIRE_EVERY_SECONDS),
+            Loop("sign", platform.sign_checkpoints, _SIGN_EVERY_SECONDS, waits_first=True),
+            Loop("probe", platform.isolation_probe.run_unless_running, every_probe, waits_first=True),
+        )
+        return [asyncio.create_task(run_loop(loop, stop), name=loop.name) for loop in loops]
 
 
 def _raise_first(ended: Sequence[object], too_early: Sequence[str]) -> None:
@@ -333,9 +450,10 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _control_socket(path: Path) -> socket.socket:
+def _private_socket(path: Path) -> socket.socket:
+    """A Unix socket that only those may open who may open the data directory."""
     path.unlink(missing_ok=True)
-    control = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    control.bind(str(path))
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(str(path))
     path.chmod(0o600)
-    return control
+    return listener

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -22,7 +23,7 @@ class Settings(BaseSettings):
     )
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
-    log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
     operation_time_ms: int = Field(
         default=0, ge=0, le=60_000, description="How long a software box takes for one programming operation."
     )
@@ -38,6 +39,26 @@ class Settings(BaseSettings):
     )
     drive_lease_seconds: float = Field(
         default=30.0, gt=0, description="When another line may take over the driving of a transfer."
+    )
+    platform_database: str | None = Field(
+        default=None,
+        description="mysql+pymysql:// address of the platform database, with its password; SQLite without it.",
+        repr=False,
+    )
+    probe_every_seconds: float = Field(
+        default=600.0, gt=0, description="How often the isolation of instances is tried."
+    )
+    dedicated_servers: int = Field(
+        default=8,
+        ge=0,
+        le=1000,
+        description="Directories that stand for dedicated servers, made by the first start without any server.",
+    )
+    server_connections: int = Field(
+        default=64,
+        ge=8,
+        le=10_000,
+        description="Connections to one database server from this process at most.",
     )
     url: str | None = Field(default=None, description="Address of a running platform, for the command line.")
     staff_token: str | None = Field(
@@ -71,8 +92,8 @@ class Settings(BaseSettings):
 
     @property
     def platform_url(self) -> str:
-        """Database URL of the embedded platform database."""
-        return f"sqlite:///{self.platform_file}"
+        """Database URL of the platform database; holds a password if it is not the embedded one."""
+        return self.platform_database or f"sqlite:///{self.platform_file}"
 
     @property
     def address_file(self) -> Path:
@@ -83,3 +104,8 @@ class Settings(BaseSettings):
     def control_socket(self) -> Path:
         """Unix socket on which whoever may open the data directory is staff."""
         return self.data_dir / "control.sock"
+
+    @property
+    def front_socket(self) -> Path:
+        """Unix socket of the trusted front: what comes in there names its caller's address and certificate."""
+        return self.data_dir / "front.sock"

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from app.command.output import JsonFlag, failing_clearly, out, show, show_table
+from app.command import admin_contract, admin_instance, admin_operation, admin_probe, admin_server, staff
+from app.command.output import JsonFlag, failing_clearly, show, show_secret, show_table
 from app.command.session import DataDirOption, TokenOption, UrlOption, admin_session, instance_id_of
 from app.command.wait import wait_for_operation
 from app.core.json import JsonObject
@@ -17,20 +18,24 @@ commands = typer.Typer(
 customer = typer.Typer(no_args_is_help=True, help="Software vendors who rent hosting.")
 instance = typer.Typer(no_args_is_help=True, help="Hosted License Centrals.")
 client = typer.Typer(no_args_is_help=True, help="API clients of an instance.")
-contract = typer.Typer(no_args_is_help=True, help="Dated contract rows of an instance.")
 access = typer.Typer(no_args_is_help=True, help="Who may call an instance's web services.")
-token = typer.Typer(no_args_is_help=True, help="Staff tokens.")
-operation = typer.Typer(no_args_is_help=True, help="Long-running changes.")
 for _name, _group in {
     "customer": customer,
     "instance": instance,
     "client": client,
-    "contract": contract,
+    "contract": admin_contract.commands,
     "access": access,
-    "token": token,
-    "operation": operation,
+    "token": staff.token,
+    "person": staff.person,
+    "approval": staff.approval,
+    "support": staff.support,
+    "operation": admin_operation.commands,
+    "server": admin_server.commands,
+    "probe": admin_probe.commands,
 }.items():
     commands.add_typer(_group, name=_name)
+admin_instance.add_to(instance)
+access.command("check")(admin_probe.check_access)
 
 InstanceArgument = Annotated[str, typer.Argument(help="Name or id of the instance.", metavar="INSTANCE")]
 
@@ -72,6 +77,12 @@ def add_instance(
     ],
     lines: Annotated[int | None, typer.Option(help="As contracted; the edition's least if left out.")] = None,
     overage: Annotated[str, typer.Option(help="grace or block.")] = "grace",
+    country: Annotated[
+        str | None, typer.Option(help="Where its data lie, ISO 3166-1, like DE; the contract allows it then.")
+    ] = None,
+    firm_code: Annotated[
+        int | None, typer.Option(help="The vendor's own; the next free universal one if left out.")
+    ] = None,
     url: UrlOption = None,
     token: TokenOption = None,
     data_dir: DataDirOption = None,
@@ -80,8 +91,9 @@ def add_instance(
     """Create an instance and wait until it is ready."""
     with failing_clearly(), admin_session(url, token, data_dir) as api:
         body: JsonObject = {"customer_id": customer_id, "edition": edition, "name": name, "overage": overage}
-        if lines is not None:
-            body["lines"] = lines
+        given: JsonObject = {"lines": lines, "country": country, "firm_code": firm_code}
+        given["countries"] = None if country is None else [country]
+        body |= {name: value for name, value in given.items() if value is not None}
         ordered = api.post("/admin/v1/instances", body).object()
         done = wait_for_operation(api, str(ordered["operation_id"]), quiet=as_json)
         show(api.get(f"/admin/v1/instances/{done['object_id']}").object(), as_json=as_json)
@@ -133,7 +145,7 @@ def add_client(
     with failing_clearly(), admin_session(url, token, data_dir) as api:
         body: JsonObject = {"name": name, "scopes": list(scope or ("read", "orders", "licenses"))}
         made = api.post(f"/admin/v1/instances/{instance_id_of(api, instance)}/clients", body).object()
-        _show_secret(made, "client", as_json=as_json)
+        show_secret(made, "client", as_json=as_json)
 
 
 @client.command("list")
@@ -154,21 +166,26 @@ def list_clients(
 def rotate_client(
     instance: InstanceArgument,
     client_id: str,
+    overlap_hours: Annotated[
+        int, typer.Option(min=0, max=168, help="How long the old secret goes on; 0 ends it at once.")
+    ] = 24,
     url: UrlOption = None,
     token: TokenOption = None,
     data_dir: DataDirOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Give an API client a new secret; the old one ends within a second."""
+    """Give an API client a new secret; the old one goes on beside it for a while."""
     with failing_clearly(), admin_session(url, token, data_dir) as api:
         path = f"/admin/v1/instances/{instance_id_of(api, instance)}/clients/{client_id}:rotate"
-        _show_secret(api.post(path, {}).object(), "client", as_json=as_json)
+        made = api.post(path, {"overlap_hours": overlap_hours}).object()
+        show_secret(made, "client", as_json=as_json)
 
 
 @client.command("disable")
 def disable_client(
     instance: InstanceArgument,
     client_id: str,
+    force: Annotated[bool, typer.Option(help="Even if it is the last one that can come in.")] = False,
     url: UrlOption = None,
     token: TokenOption = None,
     data_dir: DataDirOption = None,
@@ -177,42 +194,7 @@ def disable_client(
     """Shut an API client out, within a second."""
     with failing_clearly(), admin_session(url, token, data_dir) as api:
         path = f"/admin/v1/instances/{instance_id_of(api, instance)}/clients/{client_id}:disable"
-        show(api.post(path, {}).object(), as_json=as_json)
-
-
-@contract.command("add")
-def add_contract(
-    instance: InstanceArgument,
-    edition: Annotated[
-        str, typer.Option(help="datacenter, dedicated, high_performance or high_availability.")
-    ],
-    lines: Annotated[int, typer.Option()] = 1,
-    overage: Annotated[str, typer.Option(help="grace or block.")] = "grace",
-    url: UrlOption = None,
-    token: TokenOption = None,
-    data_dir: DataDirOption = None,
-    as_json: JsonFlag = False,
-) -> None:
-    """Add a contract row, in force from now on; a limit it raises lifts a refusal at once."""
-    with failing_clearly(), admin_session(url, token, data_dir) as api:
-        body: JsonObject = {"edition": edition, "lines": lines, "overage": overage}
-        path = f"/admin/v1/instances/{instance_id_of(api, instance)}/contracts"
-        show(api.post(path, body).object(), as_json=as_json)
-
-
-@contract.command("list")
-def list_contracts(
-    instance: InstanceArgument,
-    url: UrlOption = None,
-    token: TokenOption = None,
-    data_dir: DataDirOption = None,
-    as_json: JsonFlag = False,
-) -> None:
-    """List an instance's contract rows."""
-    with failing_clearly(), admin_session(url, token, data_dir) as api:
-        rows = api.get(f"/admin/v1/instances/{instance_id_of(api, instance)}/contracts").list()
-        columns = ("kind", "edition", "lines", "overage", "effective_from", "effective_until", "limits")
-        show_table(rows, columns, as_json=as_json)
+        show(api.post(path, {"force": force}).object(), as_json=as_json)
 
 
 @access.command("show")
@@ -231,7 +213,10 @@ def show_access(
 @access.command("set")
 def set_access(
     instance: InstanceArgument,
-    method: Annotated[list[str] | None, typer.Option(help="network, basic; none: closed.")] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(help="network, basic, certificate; may be given several times; none: closed."),
+    ] = None,
     network: Annotated[list[str] | None, typer.Option(help="In CIDR form.")] = None,
     mode: Annotated[str, typer.Option(help="all or any of the methods.")] = "all",
     confirm_wide_networks: Annotated[bool, typer.Option(help="Allow networks like 0.0.0.0/0.")] = False,
@@ -251,68 +236,3 @@ def set_access(
             "confirm_wide_networks": confirm_wide_networks,
         }
         show(api.put(path, body, if_match=f'"{version}"').object(), as_json=as_json)
-
-
-@token.command("add")
-def add_token(
-    name: str,
-    role: Annotated[str, typer.Option(help="operator, support, auditor or admin.")] = "operator",
-    days: Annotated[int, typer.Option(help="Until it expires.")] = 90,
-    url: UrlOption = None,
-    token: TokenOption = None,
-    data_dir: DataDirOption = None,
-    as_json: JsonFlag = False,
-) -> None:
-    """Make a staff token; it is shown once."""
-    with failing_clearly(), admin_session(url, token, data_dir) as api:
-        body: JsonObject = {"name": name, "role": role, "expires_in_days": days}
-        _show_secret(api.post("/admin/v1/staff-tokens", body).object(), "token", as_json=as_json)
-
-
-@token.command("list")
-def list_tokens(
-    url: UrlOption = None,
-    token: TokenOption = None,
-    data_dir: DataDirOption = None,
-    as_json: JsonFlag = False,
-) -> None:
-    """List staff tokens; never their secrets."""
-    with failing_clearly(), admin_session(url, token, data_dir) as api:
-        rows = api.get_all("/admin/v1/staff-tokens")
-        show_table(rows, ("token_id", "name", "role", "expires_at", "revoked_at"), as_json=as_json)
-
-
-@token.command("revoke")
-def revoke_token(
-    token_id: str,
-    url: UrlOption = None,
-    token: TokenOption = None,
-    data_dir: DataDirOption = None,
-    as_json: JsonFlag = False,
-) -> None:
-    """End a staff token at once."""
-    with failing_clearly(), admin_session(url, token, data_dir) as api:
-        show(api.post(f"/admin/v1/staff-tokens/{token_id}:revoke", {}).object(), as_json=as_json)
-
-
-@operation.command("show")
-def show_operation(
-    operation_id: str,
-    url: UrlOption = None,
-    token: TokenOption = None,
-    data_dir: DataDirOption = None,
-    as_json: JsonFlag = False,
-) -> None:
-    """Show how far an operation is."""
-    with failing_clearly(), admin_session(url, token, data_dir) as api:
-        show(api.get(f"/admin/v1/operations/{operation_id}").object(), as_json=as_json)
-
-
-def _show_secret(made: JsonObject, what: str, *, as_json: bool) -> None:
-    if as_json:
-        show(made, as_json=True)
-        return
-    described = made[what]
-    show(described, as_json=False)
-    out.print("[yellow]shown this once; keep it:[/]")
-    out.print(str(made["secret"]))

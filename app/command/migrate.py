@@ -1,63 +1,152 @@
-"""`wops migrate`: every database of a data directory to the newest schema."""
+"""`wops migrate`: the platform's database and those of all instances to the newest schema, while they serve or not."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import signal
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from typing import Final
 
-from rich.progress import Progress
+from rich.console import Console
+from rich.progress import MofNCompleteColumn
+from rich.progress import Progress as Bar
 
-from app.command.output import err, out
-from app.container import DataDirectoryInUse
+from app.command.database import open_databases
+from app.command.output import err, out, show
+from app.core.clock import SystemClock
 from app.core.errors import InputInvalid
-from app.core.lock import PRIVATE_UMASK, locked, make_private
-from app.core.migrate import head, upgrade
+from app.core.lock import PRIVATE_UMASK, make_private
+from app.core.migrate import current, head
+from app.operations.migration.record import MigrationReport
+from app.operations.migration.run import MigrationRun, Progress, RunOrder
 from app.settings import Settings
 
+COMPLETE: Final = 0
+INCOMPLETE: Final = 2
+"""The run took place, and instances are left that are not at the newest schema; 1 is a refusal, as everywhere."""
+_TENTHS: Final = 10
 
-def migrate_all(settings: Settings) -> int:
-    """Migrate the platform and every instance database; returns how many changed. Safe to repeat and to kill.
+
+def run_migration(settings: Settings, order: RunOrder, *, as_json: bool = False) -> int:
+    """Migrate, with progress on standard error and a report on standard output; returns the exit status.
+
+    Safe to repeat and to kill, and while a platform serves the same databases.
 
     Raises:
-        InputInvalid: there is no platform database to migrate.
-        DataDirectoryInUse: a platform serves the directory; it migrates at its start.
-        OSError: the directory or its lock cannot be opened.
+        InputInvalid: there is no platform database to migrate, or no such instance.
+        MigrationRunning: another run is under way.
+        MigrationError, DatabaseUnavailable: of the platform's own database.
+        OSError: the data directory cannot be opened.
     """
-    data_dir = settings.data_dir.resolve()
-    if not settings.platform_file.is_file():
-        raise InputInvalid(
-            f"There is no platform database in {data_dir}; `wops up` makes one.", field="data_dir"
-        )
+    _require_platform(settings)
     os.umask(PRIVATE_UMASK)
-    make_private(data_dir)
-    with _alone(data_dir):
-        return _migrate(settings.platform_url, sorted(_instance_files(data_dir / "instances")))
+    make_private(settings.data_dir.resolve())
+    with open_databases(settings) as (platform_db, databases):
+        with _Shown(err) as shown:
+            run = MigrationRun(
+                settings.platform_url,
+                platform_db=platform_db,
+                databases=databases,
+                clock=SystemClock(),
+                on_progress=shown.tell,
+            )
+            with _heard(run.stop):
+                report = run.run(order)
+        _print(report, as_json=as_json)
+    return COMPLETE if report.is_complete else INCOMPLETE
+
+
+def _require_platform(settings: Settings) -> None:
+    if settings.platform_database is None and not settings.platform_file.is_file():
+        raise InputInvalid(
+            f"There is no platform database in {settings.data_dir.resolve()}; `wops up` makes one.",
+            field="data_dir",
+        )
+    if current(settings.platform_url) is None:
+        raise InputInvalid("There is no platform in that database; `wops up` makes one.", field="data_dir")
 
 
 @contextmanager
-def _alone(data_dir: Path) -> Iterator[None]:
+def _heard(stop: Callable[[], None]) -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the run between two revisions, in order and with a report; a second one at once."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def hear(number: int, _frame: object) -> None:
+        signal.signal(number, before[signal.Signals(number)])
+        stop()
+
+    for number in before:
+        signal.signal(number, hear)
     try:
-        with locked(data_dir):
-            yield
-    except BlockingIOError:
-        raise DataDirectoryInUse(
-            f"Another wops works on {data_dir}. Stop it first; `wops up` migrates by itself when it starts."
-        ) from None
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
-def _migrate(platform_url: str, files: list[Path]) -> int:
-    changed = int(upgrade(platform_url, "platform"))
-    with Progress(console=err, transient=True) as progress:
-        for file in progress.track(files, description="instances"):
-            changed += int(upgrade(f"sqlite:///{file}", "instance"))
-    out.print(
-        f"{len(files) + 1} databases, {changed} changed;"
-        f" platform at {head('platform')}, instances at {head('instance')}"
-    )
-    return changed
+class _Shown:
+    """How far a run is: a bar on a terminal, a line for every tenth elsewhere; failures as they come on both."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bar = Bar(*Bar.get_default_columns(), MofNCompleteColumn(), console=console, transient=True)
+        self._task = self._bar.add_task("instances", total=None)
+        self._tenth = 0
+
+    def __enter__(self) -> _Shown:
+        if self._console.is_terminal:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._console.is_terminal:
+            self._bar.stop()
+
+    def tell(self, progress: Progress) -> None:
+        """Show one instance more."""
+        outcome = progress.outcome
+        if outcome.state == "failed":
+            self._console.print(
+                f"{outcome.candidate.name}: {outcome.code}: {outcome.message}", markup=False, style="red"
+            )
+        if self._console.is_terminal:
+            self._bar.update(self._task, total=progress.candidates, completed=progress.done)
+            return
+        tenth = progress.done * _TENTHS // progress.candidates
+        if tenth > self._tenth:
+            self._tenth = tenth
+            self._console.print(f"{progress.done} of {progress.candidates} instances", markup=False)
 
 
-def _instance_files(folder: Path) -> list[Path]:
-    return [path for path in folder.glob("ins_*.db") if path.is_file()] if folder.is_dir() else []
+def _print(report: MigrationReport, *, as_json: bool) -> None:
+    if as_json:
+        show(report.to_json(), as_json=True)
+        return
+    changed = len(report.of("migrated")) + len(report.of("behind")) + int(report.platform_changed)
+    would = "to change" if report.is_dry else "changed"
+    parts = [f"{len(report.outcomes) + 1} databases, {changed} {would}"]
+    parts += [f"{len(report.of('failed'))} failed"] if report.of("failed") else []
+    parts += [f"{report.left_out} left out"] if report.left_out else []
+    out.print(f"{', '.join(parts)}; platform {_platform_of(report)}, instances at {report.target}")
+    if report.newer:
+        names = ", ".join(f"{each.candidate.name} at {each.after}" for each in report.newer)
+        out.print(f"newer than this wops knows: {names}. Left as they are.", markup=False)
+    if report.of("migrated"):
+        out.print(f"{report.seconds:.1f} s, {report.rate:.1f} instances a second")
+    _print_failed([each.candidate.name for each in report.of("failed")])
+    if report.is_stopped:
+        out.print("Stopped. The next run goes on where this one ended.")
+
+
+def _platform_of(report: MigrationReport) -> str:
+    newest = head("platform")
+    found = report.platform_revision
+    if found is not None and found > newest:
+        return f"at {found}, newer than this wops knows ({newest})"
+    return f"at {newest}"
+
+
+def _print_failed(names: Sequence[str]) -> None:
+    if names:
+        out.print(f"failed: {', '.join(names)}. The next run tries them again.", markup=False)

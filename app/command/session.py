@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import ValidationError
 
+from app.command.output import fail_usage
 from app.core.errors import InputInvalid
-from app.core.net import ApiSession
+from app.core.net import ApiSession, NetProtocolError, Reply
 from app.settings import Settings
 
 UrlOption = Annotated[
@@ -24,9 +26,19 @@ DataDirOption = Annotated[Path | None, typer.Option("--data-dir", help="Data dir
 
 
 def settings_for(data_dir: Path | None = None, **given: object) -> Settings:
-    """Settings with what the command line says put over them; None leaves them alone."""
+    """Settings with what the command line says put over them; None leaves them alone.
+
+    Raises:
+        typer.Exit: an option or a variable is wrong; it has been named.
+    """
     chosen = {name: value for name, value in {"data_dir": data_dir, **given}.items() if value is not None}
-    return Settings(**chosen)  # type: ignore[arg-type]
+    try:
+        return Settings(**chosen)  # type: ignore[arg-type]
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        name = str(first["loc"][0])
+        where = f"--{name.replace('_', '-')}" if name in chosen else f"WOPS_{name.upper()}"
+        fail_usage(where, first["msg"])
 
 
 def admin_session(url: str | None, token: str | None, data_dir: Path | None) -> ApiSession:
@@ -46,6 +58,34 @@ def served_address(url: str | None, data_dir: Path | None) -> str:
         return settings.address_file.read_text("utf-8").strip()
     except OSError:
         return f"http://{settings.host}:{settings.port}"
+
+
+def version_in(reply: Reply) -> str:
+    """The ETag of what was read, for the change that is based on it.
+
+    Raises:
+        NetProtocolError: there is none.
+    """
+    etag = reply.headers.get("etag")
+    if etag is None:
+        raise NetProtocolError("The answer has no ETag.")
+    return etag
+
+
+def server_of(api: ApiSession, name: str) -> tuple[str, str]:
+    """The path and the ETag of a server given by name or id.
+
+    Raises:
+        InputInvalid: there is none.
+    """
+    key = name if name.startswith("srv_") else None
+    for found in api.get_all("/admin/v1/servers") if key is None else ():
+        if found["name"] == name:
+            key = str(found["server_id"])
+    if key is None:
+        raise InputInvalid(f"There is no server {name}; `wops admin server list` shows all.", field="server")
+    path = f"/admin/v1/servers/{key}"
+    return path, version_in(api.get(path))
 
 
 def instance_id_of(api: ApiSession, name: str) -> str:

@@ -13,15 +13,19 @@ from app.command.demo import DemoAccess, set_up_demo
 from app.command.output import err, out, show
 from app.command.story import Story
 from app.container import Platform
+from app.core.command import Command
 from app.core.errors import DomainError
 from app.core.json import JsonObject
 from app.core.lock import PRIVATE_UMASK, make_private
 from app.core.net import ApiSession
+from app.core.origin import system_origin
 from app.main import Server
 from app.settings import Settings
 
 FIRST_TOKEN_LIFE = timedelta(days=90)
 """The first staff token is for setting up; others are made with it."""
+FIRST_PERSON = "first-admin"
+"""Whose it is: nobody has said a name yet."""
 
 
 _MADE_BEFORE = "(made before; `wops admin client rotate` makes a new secret)"
@@ -80,7 +84,14 @@ class Up:
         if tokens.list_tokens(limit=1):
             return None
         expires_at = self._platform.clock.now() + FIRST_TOKEN_LIFE
-        return tokens.add_token("first admin", "admin", expires_at=expires_at).value.secret
+        made = tokens.add_token(
+            "first admin",
+            "admin",
+            person=FIRST_PERSON,
+            expires_at=expires_at,
+            command=Command(origin=system_origin("startPlatform.addFirstAdmin")),
+        )
+        return made.value.secret
 
     def _prepare(self) -> list[DemoAccess]:
         with self._staff() as api:

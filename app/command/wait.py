@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final, cast
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -14,6 +15,7 @@ from app.core.json import JsonObject
 from app.core.net import ApiSession
 
 _ASK_EVERY_SECONDS: Final = 0.05
+_ENDED: Final = ("succeeded", "recovered", "fatal")
 
 
 class OperationFailed(DomainError):
@@ -23,23 +25,70 @@ class OperationFailed(DomainError):
 
 
 def wait_for_operation(api: ApiSession, operation_id: str, *, quiet: bool = False) -> JsonObject:
-    """Ask until an operation has ended, showing its steps.
+    """Ask until an operation has succeeded, showing its steps.
 
     Raises:
-        OperationFailed: it was given up; the platform says why.
+        OperationFailed: it failed; the platform says why. What can be decided then, `wops admin operation` shows.
     """
-    clock = SystemClock()
+    with _progress(operation_id, quiet=quiet) as show:
+        while True:
+            operation = api.get(f"/admin/v1/operations/{operation_id}").object()
+            show(operation)
+            if operation["state"] == "succeeded":
+                return operation
+            if operation["state"] in ("failed", *_ENDED):
+                raise _failure(operation)
+            SystemClock().sleep(_ASK_EVERY_SECONDS)
+
+
+def watch_operation(api: ApiSession, operation_id: str, *, quiet: bool = False) -> JsonObject:
+    """Show the log of an operation as it grows, until it has ended, or only a human can help.
+
+    Raises:
+        OperationFailed: it did not succeed; the platform says why.
+    """
+    path, after = f"/admin/v1/operations/{operation_id}", 0
+    with _progress(operation_id, quiet=quiet) as show:
+        while True:
+            # The operation first: what its log says afterwards is then complete when it has ended.
+            operation = api.get(path).object()
+            for line in api.get(f"{path}/log", after=after).list():
+                after = cast(int, line["number"])
+                _print_line(line, quiet=quiet)
+            show(operation)
+            if operation["state"] == "succeeded":
+                return operation
+            if operation["state"] in _ENDED:
+                raise _failure(operation)
+            SystemClock().sleep(_ASK_EVERY_SECONDS)
+
+
+def _print_line(line: JsonObject, *, quiet: bool) -> None:
+    if not quiet:
+        parts = (str(line[name]) for name in ("at", "event", "step", "message"))
+        err.print("  ".join(part for part in parts if part), markup=False)
+
+
+@contextmanager
+def _progress(operation_id: str, *, quiet: bool) -> Iterator[Callable[[JsonObject], None]]:
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=err, disable=quiet, transient=True) as progress:
         task = progress.add_task(operation_id, total=None)
-        while True:
-            operation = api.get(f"/admin/v1/operations/{operation_id}").object()
-            steps = cast(Sequence[JsonObject], operation["steps"])
-            done = sum(step["state"] == "succeeded" for step in steps)
-            current = next((str(step["name"]) for step in steps if step["state"] != "succeeded"), "done")
+
+        def show(operation: JsonObject) -> None:
+            steps = cast(list[JsonObject], operation["steps"])
+            done = cast(int, operation["steps_done"])
+            current = next((str(step["name"]) for step in steps if step["state"] in _OPEN), "done")
             progress.update(task, total=len(steps), completed=done, description=current)
-            if operation["state"] == "succeeded":
-                return operation
-            if operation["state"] == "failed":
-                raise OperationFailed(str(operation["error_message"]), reason=str(operation["error_code"]))
-            clock.sleep(_ASK_EVERY_SECONDS)
+
+        yield show
+
+
+_OPEN: Final = ("pending", "running", "failed", "undoing")
+
+
+def _failure(operation: JsonObject) -> OperationFailed:
+    message, state = operation["error_message"], operation["state"]
+    return OperationFailed(
+        str(message or f"The operation is {state}."), reason=str(operation["error_code"] or state)
+    )

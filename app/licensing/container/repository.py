@@ -170,6 +170,15 @@ def accept_reported(tx: Tx, container: Container, reported: JsonObject) -> int:
     return fuc
 
 
+def audited(container: Container) -> JsonObject:
+    """What the audit keeps of a container that is about to change: its state and counters."""
+    return {
+        "state": str(container.state),
+        "fuc_issued": container.fuc_issued,
+        "fuc_confirmed": container.fuc_confirmed,
+    }
+
+
 def find_container(reader: Reader, serial: str) -> Container | None:
     """The container with this serial, or None."""
     row = reader.first(_BY_SERIAL, {"b_serial": serial})

@@ -64,7 +64,8 @@ class ContainerService:
             if container.state is ContainerState.BLOCKED:
                 return {"new": False}
             repository.set_state(tx, serial, ContainerState.BLOCKED)
-            tx.emit("container.blocked", subject=serial, data={"serial": serial, "reason": reason})
+            data: JsonObject = {"serial": serial, "reason": reason}
+            tx.emit("container.blocked", subject=serial, data=data, before=repository.audited(container))
             command.charge(tx)
             return {"new": True}
 
@@ -94,7 +95,7 @@ class ContainerService:
                 _accept(tx, container)
             repository.set_state(tx, serial, ContainerState.OK)
             data: JsonObject = {"serial": serial, "decision": str(decision), "reason": reason}
-            tx.emit("container.restored", subject=serial, data=data)
+            tx.emit("container.restored", subject=serial, data=data, before=repository.audited(container))
             command.charge(tx)
             return {}
 

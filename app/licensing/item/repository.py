@@ -10,7 +10,7 @@ from app.core.clock import from_us, to_us
 from app.core.db import Reader, Row, Tx
 from app.core.db_statement import Parameters
 from app.core.ids import ItemId
-from app.core.json import dump_json, load_json, load_object
+from app.core.json import JsonObject, dump_json, load_json, load_object
 from app.licensing import tables
 from app.licensing.errors import ItemNotFound
 from app.licensing.item.item import Item, ItemDraft
@@ -91,6 +91,16 @@ def get_item(reader: Reader, sku: str) -> Item:
 def list_items(reader: Reader, *, after: str, limit: int) -> list[Item]:
     """Items in the order of their making, after an item id."""
     return [_item(row) for row in reader.all(_AFTER, {"b_after": after, "b_limit": limit})]
+
+
+def draft_to_json(draft: ItemDraft) -> JsonObject:
+    """What a vendor says about an item, as it is stored."""
+    return {
+        "name": draft.name,
+        "options": options_to_json(draft.options),
+        "container_types": _types(draft),
+        "returnable": draft.returnable,
+    }
 
 
 def _types(draft: ItemDraft) -> Sequence[str]:

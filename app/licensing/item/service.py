@@ -50,14 +50,20 @@ class ItemService:
         """
 
         def body(tx: Tx) -> JsonObject:
+            found = repository.get_item(tx, draft.sku)
             if not repository.replace_item(tx, draft, version=version):
-                found = repository.get_item(tx, draft.sku)
                 raise ItemVersionConflict(
                     f"Item {draft.sku} has changed since you read it. Read it again and repeat your change.",
                     sku=draft.sku,
                     version=found.version,
                 )
-            tx.emit("item.changed", subject=draft.sku, data={"sku": draft.sku, "version": version + 1})
+            before, after = _differences(found.draft(), draft)
+            tx.emit(
+                "item.changed",
+                subject=draft.sku,
+                data={"sku": draft.sku, "version": version + 1, **after},
+                before={"version": version, **before},
+            )
             command.charge(tx)
             return {}
 
@@ -75,6 +81,13 @@ class ItemService:
     def list_items(self, *, after: str = "", limit: int = 25) -> list[Item]:
         """Items in the order of their making."""
         return self._db.read(lambda reader: repository.list_items(reader, after=after, limit=limit))
+
+
+def _differences(before: ItemDraft, after: ItemDraft) -> tuple[JsonObject, JsonObject]:
+    """The fields that are not the same, as they were and as they are."""
+    old, new = repository.draft_to_json(before), repository.draft_to_json(after)
+    changed = [name for name in new if new[name] != old[name]]
+    return {name: old[name] for name in changed}, {name: new[name] for name in changed}
 
 
 def _sorted(draft: ItemDraft) -> ItemDraft:

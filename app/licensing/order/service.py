@@ -132,11 +132,16 @@ def _add(tx: Tx, order: Order, added: Sequence[OrderedPosition], *, created: boo
     tx.emit(
         "order.created" if created else "order.extended",
         subject=order.order_number,
-        # Thousands of licence ids are no event; whoever wants them reads the ticket.
+        # Thousands of licence ids are no event, and whoever holds the ticket collects: readers ask for the order.
         data={
             "order_number": order.order_number,
-            "ticket": order.ticket,
             "positions": [position.position for position in added],
             "license_count": sum(position.quantity for position in added),
+        },
+        before=None
+        if created
+        else {
+            "positions": [position.position for position in order.positions],
+            "license_count": order.license_count,
         },
     )

@@ -57,6 +57,7 @@ def _emit(tx: Tx, serial: str, transfer_id: TransferId, context: Context) -> Non
         "transfer.confirmed",
         subject=transfer_id,
         data={"transfer_id": transfer_id, "container": serial, "by": context.kind},
+        before={"state": str(TransferState.ISSUED)},
     )
     for license_id, action in repository.list_actions(tx, transfer_id):
         tx.emit(
@@ -105,7 +106,8 @@ def confirm_by_receipt(
                 "reason": str(verdict.reason),
                 "reported_fuc": receipt.fuc,
             }
-            tx.emit("container.unexpected_state", subject=receipt.serial, data=data)
+            before = containers.audited(container)
+            tx.emit("container.unexpected_state", subject=receipt.serial, data=data, before=before)
             return {"unexpected": str(verdict.reason)}
         confirm_proven(tx, container, receipt)
         command.charge(tx)

@@ -24,6 +24,7 @@ from fsb_gateway import ProgrammingResult
 
 _ISSUING = system_origin("startTransfer.issue")
 _ROLLING_BACK = system_origin("startTransfer.rollBack")
+_RESERVED: JsonObject = {"state": str(TransferState.RESERVED)}
 _ISSUED_EVENT = {LicenseAction.ACTIVATE: "license.collected", LicenseAction.DEACTIVATE: "license.returned"}
 
 
@@ -87,6 +88,7 @@ def _emit_issued(tx: Tx, transfer: Transfer, result: ProgrammingResult) -> None:
         "transfer.issued",
         subject=transfer.transfer_id,
         data={**about, "fuc": transfer.fuc, "box": result.box},
+        before=_RESERVED,
     )
     for license_id, action in transfer.licenses:
         tx.emit(_ISSUED_EVENT[action], subject=license_id, data={**about, "license_id": license_id})
@@ -113,6 +115,7 @@ def roll_back(db: Database, transfer: Transfer, reason: str) -> bool:
             "transfer.rolled_back",
             subject=transfer.transfer_id,
             data={"transfer_id": transfer.transfer_id, "container": transfer.container, "reason": reason},
+            before=_RESERVED,
         )
         return {"rolled_back": True}
 

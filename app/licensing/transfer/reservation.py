@@ -223,7 +223,7 @@ class _Reserving:
         container = containers.get_container(self._tx, self._context.serial)
         verdict = Fits(newly_proven=False) if registered else judge(container, _report(self._context))
         if isinstance(verdict, Unexpected):
-            return self._stop_container(verdict, candidates)
+            return self._stop_container(container, verdict, candidates)
         if isinstance(verdict, Refused) and container.state is not ContainerState.OK:
             raise verdict.error
         unfinished = repository.list_unfinished(self._tx, container.serial, above_fuc=container.fuc_confirmed)
@@ -296,7 +296,9 @@ class _Reserving:
                 found.append(other)
         return found
 
-    def _stop_container(self, verdict: Unexpected, candidates: Sequence[License]) -> JsonObject:
+    def _stop_container(
+        self, container: Container, verdict: Unexpected, candidates: Sequence[License]
+    ) -> JsonObject:
         context = self._context
         if not self._may_accuse(verdict, candidates):
             raise unexpected_state(context.serial, verdict.reason)
@@ -307,6 +309,7 @@ class _Reserving:
             "container.unexpected_state",
             subject=context.serial,
             data={"serial": context.serial, "reason": str(verdict.reason), "reported_fuc": context.fuc},
+            before=containers.audited(container),
         )
         return {"unexpected": str(verdict.reason)}
 
@@ -369,6 +372,17 @@ class _Reserving:
         metering.reserve(tx, effects_of(transfer_id, moves, principal=request.principal), month=month)
         new = self._new_transfer(transfer_id, container, planned, missing=missing, month=str(month))
         self.opened = repository.add_transfer(tx, new, moves)
+        tx.emit(
+            "transfer.reserved",
+            subject=transfer_id,
+            data={
+                "transfer_id": transfer_id,
+                "container": container.serial,
+                "action": str(request.action),
+                "fuc": new.fuc,
+                "licenses": [license_id for license_id, _ in moves],
+            },
+        )
         self._charge(tx)
         return {"transfer_id": transfer_id, "started": str(Started.NEW)}
 
