@@ -1,4 +1,4 @@
-"""The descriptions of both APIs as they are committed: `python -m tests.api.openapi_snapshot` writes them anew."""
+"""The descriptions of all APIs as they are committed: `python -m tests.api.openapi_snapshot` writes them anew."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from app.core.logging import configure_logging
 from tests.api.site import Site, good
 
 FOLDER: Final = Path(__file__).with_name("openapi")
-NAMES: Final = ("instance", "admin")
+NAMES: Final = ("instance", "admin", "portal")
 
 
 def describe(site: Site, name: str) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def to_text(description: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Write both."""
+    """Write all of them."""
     configure_logging("WARNING")
     with tempfile.TemporaryDirectory() as folder:
         site = Site(Path(folder)).start()

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import httpx2
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from app.core.ids import new_id
-from app.main import create_control_app, create_instance_app
+from app.main import create_control_app, create_instance_app, create_portal_app
 from tests.api.site import HERE, ITEM, Device, Instance, Site, good
+from tests.service.pki import issue
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +72,18 @@ def admin_operations(site: Site) -> list[Operation]:
     return [each for each in found if each.path.startswith("/admin/")]
 
 
+def portal_operations(site: Site) -> list[Operation]:
+    """The portal API: what customers do about their own instance."""
+    return list(operations(create_portal_app(site.platform)))
+
+
+class _Known(dict[str, str]):
+    """Ids by the names they have in paths."""
+
+    def __missing__(self, name: str) -> str:
+        return f"{name}_0"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Material:
     """An instance in the middle of its life, and what its routes can be called with."""
@@ -83,36 +96,40 @@ class Material:
     license_id: str
     transfer_id: str
     client_id: str
+    certificate_id: str
     token_id: str
     operation_id: str
     bodies: dict[str, Any] = field(default_factory=dict)
 
     def path(self, operation: Operation) -> str:
-        """The operation's path with things that are there."""
+        """The operation's path with things that are there; what this material does not have is nowhere."""
         return operation.path.format_map(
-            {
-                "instance": self.instance.name,
-                "instance_id": self.instance.instance_id,
-                "customer_id": self.instance.customer_id,
-                "serial": self.device.serial,
-                "ticket": self.ticket,
-                "sku": self.sku,
-                "order_number": self.order_number,
-                "order_number:path": self.order_number,
-                "license_id": self.license_id,
-                "transfer_id": self.transfer_id,
-                "client_id": self.client_id,
-                "token_id": self.token_id,
-                "operation_id": self.operation_id,
-            }
+            _Known(
+                {
+                    "instance": self.instance.name,
+                    "instance_id": self.instance.instance_id,
+                    "customer_id": self.instance.customer_id,
+                    "serial": self.device.serial,
+                    "ticket": self.ticket,
+                    "sku": self.sku,
+                    "order_number": self.order_number,
+                    "order_number:path": self.order_number,
+                    "license_id": self.license_id,
+                    "transfer_id": self.transfer_id,
+                    "client_id": self.client_id,
+                    "certificate_id": self.certificate_id,
+                    "token_id": self.token_id,
+                    "operation_id": self.operation_id,
+                }
+            )
         )
 
     def request(self, operation: Operation) -> tuple[str, str, dict[str, Any]]:
         """Method, path and keyword arguments of a call that succeeds, given the rights."""
         more: dict[str, Any] = {"headers": {"Idempotency-Key": new_id("key")}}
-        if operation.method in ("POST", "PUT"):
-            more["json"] = self.bodies[operation.name]
-        if operation.method == "PUT":
+        if operation.method in ("POST", "PUT", "PATCH"):
+            more["json"] = self.bodies.get(operation.name, {})
+        if operation.method in ("PUT", "PATCH"):
             more["headers"]["If-Match"] = '"1"'
         if operation.name == "listLedger":
             more["params"] = {"period": "2026-03", "meter": "activations"}
@@ -140,8 +157,11 @@ def make_material(instance: Instance) -> Material:
     client = good(
         instance.admin("POST", "/clients", {"name": f"c-{new_id('c')[-8:]}", "scopes": ["read"]}), 201
     )
+    added = instance.admin(
+        "POST", f"/clients/{client['client']['client_id']}/certificates", {"certificate": issue().pem}
+    )
     site = instance.site
-    token = {"name": "x", "role": "support"}
+    token = {"name": "x", "person": "x@wops.example", "role": "support"}
     return Material(
         instance=instance,
         device=device,
@@ -151,6 +171,7 @@ def make_material(instance: Instance) -> Material:
         license_id=licenses[0],
         transfer_id=transfer["transfer_id"],
         client_id=client["client"]["client_id"],
+        certificate_id=good(added, 201)["certificate_id"],
         token_id=good(site.admin("POST", "/staff-tokens", token), 201)["token"]["token_id"],
         operation_id=good(site.admin("GET", "/operations"))["data"][0]["operation_id"],
         bodies=_bodies(instance, device, ticket, licenses[1], sku),
@@ -188,6 +209,76 @@ def _bodies(instance: Instance, device: Device, ticket: str, free: str, sku: str
         "createClient": {"name": f"c-{new_id('c')[-8:]}", "scopes": ["read"]},
         "rotateClient": None,
         "disableClient": None,
-        "createStaffToken": {"name": "somebody", "role": "support"},
+        "enableClient": None,
+        "changeClient": {"scopes": ["read", "orders"]},
+        "diagnoseAccess": {"address": HERE},
+        "addClientCertificate": {"certificate": issue().pem},
+        "putOwnAccessPolicy": {"methods": ["basic"]},
+        "createOwnClient": {"name": f"c-{new_id('c')[-8:]}", "scopes": ["read"]},
+        "rotateOwnClient": None,
+        "disableOwnClient": None,
+        "enableOwnClient": None,
+        "changeOwnClient": {"scopes": ["read", "orders"]},
+        "diagnoseOwnAccess": {"address": HERE},
+        "addOwnClientCertificate": {"certificate": issue().pem},
+        "createStaffToken": {"name": "somebody", "person": "somebody@wops.example", "role": "support"},
         "revokeStaffToken": None,
+        **_MORE_BODIES,
+        "requestSupportAccess": {"instance_id": instance.instance_id, "reason": "a ticket", "hours": 3},
     }
+
+
+_WHY: Final = {"reason": "because"}
+_MORE_BODIES: Final[Mapping[str, Any]] = {
+    "approveApproval": {},
+    "rejectApproval": _WHY,
+    "changeCustomer": {"display_name": "Somebody else"},
+    "removeClient": None,
+    "removeClientCertificate": None,
+    "removeOwnClient": None,
+    "removeOwnClientCertificate": None,
+    "requestExport": None,
+    "withdrawContract": None,
+    "requestOwnExport": None,
+    "installFirmKey": _WHY,
+    "correctQuota": {"month": "2026-03", "effect_ids": ["trf_x"], **_WHY},
+    "endInstance": _WHY,
+    "eraseInstance": _WHY,
+    "erasePerson": _WHY,
+    "freezeInstance": None,
+    "unfreezeInstance": None,
+    "reinstateInstance": {},
+    "renameInstance": {"name": "another-name"},
+    "startMigration": {},
+    "cancelOperation": _WHY,
+    "skipOperationStep": _WHY,
+    "recoverOperation": None,
+    "retryOperation": None,
+    "runIsolationProbe": None,
+    "createServer": {
+        "name": "files-2",
+        "kind": "sqlite",
+        "purpose": "shared",
+        "site": "here",
+        "country": "DE",
+        "address": "instances/two",
+    },
+    "removeServer": None,
+    "changeServer": {"capacity": 3},
+    "rotateStaffToken": {},
+    "approveSupportAccess": None,
+    "refuseSupportAccess": None,
+    "revokeSupportAccess": None,
+}
+OPTIONAL_BODIES: Final = frozenset(
+    {
+        "approveApproval",
+        "changeClient",
+        "changeOwnClient",
+        "changeServer",
+        "reinstateInstance",
+        "rotateStaffToken",
+        "startMigration",
+    }
+)
+"""Operations whose body may be an empty object."""

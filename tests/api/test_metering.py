@@ -222,7 +222,7 @@ def test_second_attempt_while_the_first_is_under_way_is_sent_away_uncounted(
     def busy(*_: object, **__: object) -> None:
         raise OperationInProgress("The first attempt of this operation has not ended yet; try again shortly.")
 
-    monkeypatch.setattr(runtime.items, "_db", SimpleNamespace(run_tx=busy))
+    monkeypatch.setattr(runtime.items, "_db", SimpleNamespace(run_command=busy))
     answer = instance.call("POST", "/items", {"sku": "S", **ITEM}, headers={"Idempotency-Key": new_id("key")})
     refused(answer, 409, "operation_in_progress")
     assert answer.headers["retry-after"] == "1"

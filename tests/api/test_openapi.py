@@ -1,20 +1,26 @@
-"""The descriptions of both APIs: complete, sound, and what is committed."""
+"""The descriptions of all APIs: complete, sound, and what is committed."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from tests.api.openapi_snapshot import FOLDER, NAMES, describe, to_text
-from tests.api.routes import admin_operations, instance_operations
+from tests.api.routes import Operation, admin_operations, instance_operations, portal_operations
 from tests.api.site import Site
 
 METHODS = frozenset({"get", "put", "post", "delete", "patch", "head", "options", "trace"})
 TYPES = frozenset({"string", "integer", "number", "boolean", "object", "array", "null"})
+DECLARED: dict[str, Callable[[Site], list[Operation]]] = {
+    "instance": instance_operations,
+    "admin": admin_operations,
+    "portal": portal_operations,
+}
+WRITES = ("post", "put", "patch", "delete")
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -48,7 +54,7 @@ def test_description_is_the_committed_one(document: dict[str, Any], name: str) -
 
 
 def test_every_route_is_described(site: Site, document: dict[str, Any], name: str) -> None:
-    declared = instance_operations(site) if name == "instance" else admin_operations(site)
+    declared = DECLARED[name](site)
     described = {operation["operationId"] for _, _, operation in operations(document)}
     assert described == {each.name for each in declared}
     assert len(described) == sum(len(methods) for methods in document["paths"].values())
@@ -81,10 +87,10 @@ def test_every_operation_documents_its_refusals_as_problems(document: dict[str, 
             assert content["schema"] == {"$ref": "#/components/schemas/Problem"}
             assert content["example"]["status"] == int(status)
         wanted = {"503"}
-        if name == "admin" or "/api/v1/" in path:
+        if name != "instance" or "/api/v1/" in path:
             wanted |= {"401", "403"}
             assert operation["security"] == [{"bearer" if name == "admin" else "basic": []}]
-        if method in ("post", "put"):
+        if method in WRITES:
             wanted |= {"400", "413", "415"}
         if "{" in path.replace("{instance}", ""):
             wanted |= {"404", "422"}
@@ -96,8 +102,8 @@ def test_every_operation_documents_its_refusals_as_problems(document: dict[str, 
 def test_idempotency_key_is_described_where_it_is_read(document: dict[str, Any], name: str) -> None:
     for method, _, operation in operations(document):
         found = [each for each in operation.get("parameters", []) if each["name"] == "Idempotency-Key"]
-        assert len(found) == (1 if method in ("post", "put") else 0)
-        if found and name == "admin":
+        assert len(found) == (1 if method in WRITES else 0)
+        if found and name != "instance":
             assert found[0]["required"] is (method == "post")
         if found and name == "instance":
             demanded = operation["operationId"] in ("blockContainer", "restoreContainer")
@@ -124,7 +130,7 @@ def test_description_is_sound(document: dict[str, Any]) -> None:
             assert each["schema"]
             assert each["in"] != "path" or each["required"] is True
         if "requestBody" in operation:
-            assert method in ("post", "put")
+            assert method in WRITES
             assert set(operation["requestBody"]["content"]) == {"application/json"}
         for status, response in operation["responses"].items():
             assert re.fullmatch(r"[1-5]\d\d", status)

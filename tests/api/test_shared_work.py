@@ -61,7 +61,7 @@ def own_site(tmp_path: Path) -> Iterator[Site]:
 
 
 def file_of(instance: Instance) -> Path:
-    return instance.site.settings.data_dir / "instances" / f"{instance.instance_id}.db"
+    return instance.database
 
 
 def runtime_of(instance: Instance) -> Any:
@@ -222,9 +222,8 @@ def test_lines_are_found_while_instances_are_added(own_site: Site) -> None:
     instance_id = InstanceId(instance.instance_id)
     wait_until(lambda: good(instance.call("GET", "/items")), "the instance to be known")
     assert directory.lines_of(instance_id) == ("pair-1", "pair-2")
-    held = directory._ids
     other = own_site.add_instance("dedicated", "later")
     good(other.call("GET", "/items"))
-    assert "later" not in held
+    assert directory.lines_of(instance_id) == ("pair-1", "pair-2")
     assert directory.name_of(InstanceId(other.instance_id)) == "later"
     assert directory.name_of(InstanceId("ins_0")) == "ins_0"

@@ -14,7 +14,7 @@ from editions import EDITIONS, month_of
 from tests.api.conftest import MakeInstance
 from tests.api.forgery import Forger
 from tests.api.site import EDITIONS as EDITION_NAMES
-from tests.api.site import USED, Device, Instance, good, refused
+from tests.api.site import ITEM, USED, Device, Instance, good, refused
 
 UPDATE_TYPE = "application/vnd.wops.update+jose"
 
@@ -118,10 +118,22 @@ def _check_books(instance: Instance, vendor: Vendor, licenses: list[str]) -> Non
     assert calls["limit"] == (250_000 * lines if instance.has_web_services else 0)
     types = [event[1] for event in instance.events()]
     assert [each for each in types if each.startswith(("transfer", "license"))] == [
-        *("transfer.issued", "license.collected", "license.collected"),
+        *("transfer.reserved", "transfer.issued", "license.collected", "license.collected"),
         *("transfer.confirmed", "license.collection_confirmed", "license.collection_confirmed"),
-        *("transfer.issued", "license.returned", "transfer.confirmed", "license.return_confirmed"),
-        *("transfer.issued", "license.collected", "transfer.confirmed", "license.collection_confirmed"),
+        *(
+            "transfer.reserved",
+            "transfer.issued",
+            "license.returned",
+            "transfer.confirmed",
+            "license.return_confirmed",
+        ),
+        *(
+            "transfer.reserved",
+            "transfer.issued",
+            "license.collected",
+            "transfer.confirmed",
+            "license.collection_confirmed",
+        ),
     ]
     instance.check_books()
 
@@ -146,20 +158,57 @@ def test_every_counted_answer_shows_the_quota(instance: Instance) -> None:
     seconds, left = int(month.length().total_seconds()), month.seconds_to_end(now)
     for used in (1, 2):
         answer = instance.call("GET", "/items")
-        assert answer.headers["ratelimit-policy"] == f'"ws-month";q=250000;w={seconds}'
-        assert answer.headers["ratelimit"] == f'"ws-month";r={250_000 - used};t={left}'
+        policy = f'"burst";q=10000;w=1, "ws-month";q=250000;w={seconds}'
+        assert answer.headers["ratelimit-policy"] == policy
+        burst, _, quotas = answer.headers["ratelimit"].partition(", ")
+        assert burst.startswith('"burst";r=')
+        assert quotas == f'"ws-month";r={250_000 - used};t={left}'
     device, ticket = instance.device(), instance.sell()
     body = {"action": "activate", "ticket": ticket, "context": device.context()}
     instance.site.flush()  # A write's headers show what is written down; reads may wait half a second for that.
     answer = instance.call("POST", "/transfers", body)
     unit = ';wops-unit="activation"'
     assert answer.headers["ratelimit-policy"] == (
-        f'"act-month";q=3000;w={seconds}{unit}, "ws-month";q=250000;w={seconds}'
+        f'"burst";q=10000;w=1, "act-month";q=3000;w={seconds}{unit}, "ws-month";q=250000;w={seconds}'
     )
-    assert answer.headers["ratelimit"] == f'"act-month";r=2999;t={left}, "ws-month";r=249995;t={left}'
+    _, _, quotas = answer.headers["ratelimit"].partition(", ")
+    assert quotas == f'"act-month";r=2999;t={left}, "ws-month";r=249995;t={left}'
     gate = instance.gate("POST", "/transfers", {**body, "context": device.context(), "action": "auto_update"})
     assert gate.headers["ratelimit"] == f'"act-month";r=2999;t={left}'
     assert "ratelimit" not in instance.gate("GET", f"/tickets/{ticket}").headers
+
+
+def test_transfer_read_by_its_id_alone_does_not_show_the_ticket(instance: Instance) -> None:
+    """Its id stands in events; whoever reads those must not be able to collect."""
+    device, ticket = instance.device(), instance.sell()
+    body = {"action": "activate", "ticket": ticket, "context": device.context()}
+    started = good(instance.gate("POST", "/transfers", body), 201)
+    assert started["ticket"] == ticket
+    path = f"/transfers/{started['transfer_id']}"
+    assert good(instance.gate("GET", path)) == {**started, "ticket": None}
+    assert good(instance.call("GET", path)) == started
+    device.apply(started["update"])
+    confirmed = good(instance.gate("POST", f"{path}:confirm", {"receipt": device.receipt()}))
+    assert confirmed["ticket"] is None
+    instance.check_books()
+
+
+def test_events_of_a_story_hold_no_ticket(instance: Instance) -> None:
+    tickets = [instance.sell(2, number="SO-1")]
+    order = {"order_number": "SO-1", "positions": [{"position": 99, "sku": "X", "quantity": 3}]}
+    good(instance.call("POST", "/items", {"sku": "X", **ITEM}), 201)
+    assert good(instance.call("POST", "/orders", order))["ticket"] == tickets[0]
+    device = instance.device()
+    body = {"action": "activate", "ticket": tickets[0], "context": device.context()}
+    good(instance.call("POST", "/transfers", body), 201)
+    events = good(instance.call("GET", "/events", params={"limit": 100}))["data"]
+    told = {each["type"]: each["data"] for each in events}
+    assert told["order.created"] == {"order_number": "SO-1", "positions": [1], "license_count": 2}
+    assert told["order.extended"] == {"order_number": "SO-1", "positions": [99], "license_count": 3}
+    audit = good(instance.site.admin("GET", "/audit", params={"instance_id": instance.instance_id}))["data"]
+    assert {"order.created", "transfer.reserved"} <= {each["type"] for each in audit}
+    assert tickets[0] not in repr(events) + repr(audit)
+    instance.check_books()
 
 
 def test_update_file_is_served_as_such_when_asked_for(instance: Instance) -> None:

@@ -28,7 +28,13 @@ IMPORT_BORDERS: Mapping[str, tuple[str, ...]] = {
     "alembic": ("app/core/migrate*.py",),
     "subprocess": ("fsb_gateway/box.py", "lb/process.py", "tenancy/runner/*.py"),
     # A main program hears the signals that are sent to it.
-    "signal": ("fsb_gateway/box.py", "lb/process.py", "tenancy/runner/*.py", "app/command/up.py"),
+    "signal": (
+        "fsb_gateway/box.py",
+        "lb/process.py",
+        "tenancy/runner/*.py",
+        "app/command/migrate.py",
+        "app/command/up.py",
+    ),
     # For Starlette's test client only; never the product's.
     "httpx2": (),
     "tests": (),

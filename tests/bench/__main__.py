@@ -13,7 +13,16 @@ from typing import Final
 
 from tests.bench.result import BenchPlace, BenchResult
 
-BENCHES: Final = ("activation_vs_bare_sql", "metered_call_vs_plain", "start_to_ready")
+BENCHES: Final = (
+    "access_cost",
+    "activation_vs_bare_sql",
+    "metered_call_vs_plain",
+    "start_to_ready",
+    "idle_instances",
+    "migrate_instances",
+    "provisioning_time",
+    "audit_chain",
+)
 """Each is a module of its own name with a `run`."""
 
 

@@ -28,7 +28,7 @@ from app.main import FrontDoor, _listen, _uvicorn
 from app.operations.line import InstanceRuntime
 from app.settings import Settings
 from editions import WEB_SERVICE_CALLS
-from tenancy import InstanceCreate, make_policy
+from tenancy import HIGHEST_RATE, ClientLimits, InstanceCreate, make_policy
 
 OPERATION: Final = "getLicense"
 _NAME: Final = "bench"
@@ -139,7 +139,11 @@ class Served:
         version = platform.access.get_policy(instance_id).version
         policy = make_policy(mode="all", methods=["network", "basic"], networks=[_NETWORK])
         platform.access.put_policy(instance_id, policy, expected_version=version)
-        made = platform.clients.add_client(instance_id, name="erp", scopes=frozenset({"read"})).value
+        # As fast as a client can be allowed to call: what is measured is the check, not the refusal.
+        fast = ClientLimits(rate_per_second=HIGHEST_RATE, burst=HIGHEST_RATE)
+        made = platform.clients.add_client(
+            instance_id, name="erp", scopes=frozenset({"read"}), limits=fast
+        ).value
         runtime = platform.runtime(instance_id)
         options = ProductOptions(product_code=100, feature_map=5, license_quantity=1)
         runtime.items.add_item(ItemDraft(sku="DRAW-PRO", name="Draw", options=options), Command())

@@ -42,7 +42,7 @@ class _Start:
 
 def run(place: BenchPlace) -> BenchResult:
     """Start and restart in turns; the value is the worse median of the two kinds."""
-    environment = _environment(place.folder / "bytecode")
+    environment = child_environment(place.folder / "bytecode")
     first: list[_Start] = []
     again: list[_Start] = []
     _start(place.folder / "data-warm", environment)
@@ -73,14 +73,14 @@ def run(place: BenchPlace) -> BenchResult:
     )
 
 
-def _environment(bytecode: Path) -> dict[str, str]:
+def child_environment(bytecode: Path) -> dict[str, str]:
     """Python keeps its bytecode, as wherever nobody has forbidden it; the first start of all is not measured."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     return {**environment, "PYTHONPYCACHEPREFIX": str(bytecode)}
 
 
 def _start(data_dir: Path, environment: dict[str, str]) -> _Start:
-    port = _free_port()
+    port = free_port()
     options = ["--demo", "--json", "--data-dir", str(data_dir), "--port", str(port)]
     started = time.perf_counter()
     process = subprocess.Popen(
@@ -91,14 +91,15 @@ def _start(data_dir: Path, environment: dict[str, str]) -> _Start:
         text=True,
     )
     try:
-        ready = _wait_ready(process, port, until=started + _GIVE_UP_SECONDS) - started
+        ready = wait_ready(process, port, until=started + _GIVE_UP_SECONDS) - started
         announced = _read_announcement(process) - started
     finally:
-        _stop(process)
+        stop_child(process)
     return _Start(ready=ready, announced=announced)
 
 
-def _wait_ready(process: subprocess.Popen[str], port: int, *, until: float) -> float:
+def wait_ready(process: subprocess.Popen[str], port: int, *, until: float) -> float:
+    """When `/readyz` answered 200, by `time.perf_counter`."""
     while time.perf_counter() < until:
         if process.poll() is not None:
             raise RuntimeError(f"wops up ended with {process.returncode}")
@@ -129,7 +130,8 @@ def _read_announcement(process: subprocess.Popen[str]) -> float:
     raise RuntimeError("wops up ended before it told its addresses")
 
 
-def _stop(process: subprocess.Popen[str]) -> None:
+def stop_child(process: subprocess.Popen[str]) -> None:
+    """End it in good order."""
     process.send_signal(signal.SIGTERM)
     try:
         process.wait(_GIVE_UP_SECONDS)
@@ -140,6 +142,7 @@ def _stop(process: subprocess.Popen[str]) -> None:
         process.stdout.close()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A loopback port that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])

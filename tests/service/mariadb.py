@@ -116,6 +116,29 @@ class MariaDbServer:
         url = f"mysql+pymysql://{name}:{password}@{self.host}:{self.port}/{name}"
         return MariaDbAccess(database=name, url=url, user=name, password=password)
 
+    def create_admin(self, name: str) -> str:
+        """Create an administrator as an operator of wops would, able to do what it needs and no more; his password."""
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"not a plain user name: {name!r}")
+        password = secrets.token_hex(16)
+        self.execute(
+            f"CREATE OR REPLACE USER `{name}`@`%` IDENTIFIED BY '{password}'",
+            f"GRANT CREATE USER, CONNECTION ADMIN ON *.* TO `{name}`@`%`",
+            "GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, DROP, INDEX, REFERENCES"
+            rf" ON `wops\_%`.* TO `{name}`@`%` WITH GRANT OPTION",
+        )
+        return password
+
+    @contextlib.contextmanager
+    def restarted(self, **options: str) -> Iterator[None]:
+        """The same server again, at the same address, after it ended; stopped at the end."""
+        process = _start(self.folder, self.port, options)
+        try:
+            _wait_listening(self.folder, self.port, process)
+            yield
+        finally:
+            _stop(process)
+
     def drop_database(self, name: str) -> None:
         """Drop a database and its user, if they are there."""
         if not _NAME.fullmatch(name):
@@ -209,7 +232,7 @@ def _install(folder: Path) -> None:
     assert result.returncode == 0, f"mariadb-install-db failed:\n{result.stdout}\n{result.stderr}"
 
 
-def _start(folder: Path, port: int) -> subprocess.Popen[bytes]:
+def _start(folder: Path, port: int, more: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
     options = {
         **_SERVER_OPTIONS,
         "datadir": str(folder / "data"),
@@ -219,6 +242,7 @@ def _start(folder: Path, port: int) -> subprocess.Popen[bytes]:
         "log_error": str(folder / "error.log"),
         "bind_address": "127.0.0.1",
         "port": str(port),
+        **(more or {}),
     }
     return subprocess.Popen(
         _command("mariadbd", "--no-defaults", *(f"--{name}={value}" for name, value in options.items())),
@@ -230,6 +254,14 @@ def _start(folder: Path, port: int) -> subprocess.Popen[bytes]:
 
 
 def _wait_ready(folder: Path, port: int, process: subprocess.Popen[bytes]) -> MariaDbServer:
+    _wait_listening(folder, port, process)
+    server = MariaDbServer(host="127.0.0.1", port=port, process=process, folder=folder, admin_password="")
+    password = secrets.token_hex(16)
+    server.execute(f"SET PASSWORD FOR root@localhost = PASSWORD('{password}')")
+    return replace(server, admin_password=password)
+
+
+def _wait_listening(folder: Path, port: int, process: subprocess.Popen[bytes]) -> None:
     def is_listening() -> bool:
         assert process.poll() is None, "the server has ended"
         # No try with PyMySQL: it leaves a Unix socket open that nobody listens to.
@@ -243,10 +275,6 @@ def _wait_ready(folder: Path, port: int, process: subprocess.Popen[bytes]) -> Ma
         log = folder / "error.log"
         tail = log.read_text(errors="replace")[-3000:] if log.exists() else "(no error log)"
         raise AssertionError(f"{error}\n{tail}") from None
-    server = MariaDbServer(host="127.0.0.1", port=port, process=process, folder=folder, admin_password="")
-    password = secrets.token_hex(16)
-    server.execute(f"SET PASSWORD FOR root@localhost = PASSWORD('{password}')")
-    return replace(server, admin_password=password)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -19,13 +19,13 @@ from app.core.db import Database, Tx, TxAnswer
 from app.core.errors import DomainError
 from app.core.ids import InstanceId
 from app.core.json import JsonObject
+from app.core.origin import Origin
 from app.licensing import Programmer, Started
 from app.main import Server
 from app.settings import Settings
 from fsb_gateway import JobPending, ProgrammingJob, ProgrammingResult
 from fsb_gateway.journal import Journal
-from tenancy import SqliteInstanceDatabases
-from tenancy.instance_database import InstanceDatabases
+from tenancy import InstanceDatabases, PlacedDatabases
 
 
 class Fuse:
@@ -39,7 +39,7 @@ class Fuse:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-class KillingDatabases(SqliteInstanceDatabases):
+class KillingDatabases(PlacedDatabases):
     """Instance databases whose transactions pass points before and after their commit."""
 
     fuse: Fuse
@@ -52,13 +52,13 @@ class KillingDatabases(SqliteInstanceDatabases):
 
 
 def _killing(run_tx: Callable[..., TxAnswer], fuse: Fuse) -> Callable[..., TxAnswer]:
-    def run(op_id: str, body: Callable[[Tx], JsonObject], *, fingerprint: str = "") -> TxAnswer:
+    def run(op_id: str, body: Callable[[Tx], JsonObject], **asked: str | Origin) -> TxAnswer:
         def killing(tx: Tx) -> JsonObject:
             value = body(tx)
             fuse.passes(f"before_{_step(op_id, value)}_commit")
             return value
 
-        answer = run_tx(op_id, killing, fingerprint=fingerprint)
+        answer = run_tx(op_id, killing, **asked)
         fuse.passes(f"after_{_step(op_id, answer.value)}_commit")
         return answer
 
@@ -104,7 +104,9 @@ class KillingPlatform(Platform):
     """The platform, built with points at which it dies."""
 
     def make_databases(self) -> InstanceDatabases:
-        databases = KillingDatabases(self.data_dir / "instances", clock=self.clock)
+        databases = KillingDatabases(
+            self.platform_db, data_dir=self.data_dir, seal=self.seal, clock=self.clock
+        )
         databases.fuse = Fuse(self.data_dir)
         return databases
 

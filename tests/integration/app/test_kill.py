@@ -239,7 +239,7 @@ def test_receipt_survives_a_kill(site: KillableSite, instance: Instance, point: 
     assert good(answer)["state"] == "confirmed"
     assert ("idempotency-replayed" in answer.headers) is (point == "after_confirm_commit")
     types = [kind for _, kind, subject in instance.events() if subject == transfer["transfer_id"]]
-    assert types == ["transfer.issued", "transfer.confirmed"]
+    assert types == ["transfer.reserved", "transfer.issued", "transfer.confirmed"]
     check_books(instance, device)
 
 

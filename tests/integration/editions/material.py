@@ -31,6 +31,7 @@ from editions import (
     quota_state,
     release,
     reserve,
+    void,
 )
 from tests.fake.clock import START
 
@@ -95,6 +96,18 @@ def do_count(db: Database, what: Sequence[Effect], month: Month = MONTH) -> Quot
 
 def do_release(db: Database, what: Sequence[Effect], month: Month = MONTH) -> QuotaState:
     return _state(db, lambda tx: release(tx, what, month=month))
+
+
+def do_void(
+    db: Database, effect_ids: Sequence[str], month: Month = MONTH, *, reference: str = "opn_1"
+) -> dict[str, int]:
+    def body(tx: Tx) -> JsonObject:
+        return {
+            str(meter): number
+            for meter, number in void(tx, effect_ids, month=month, reference=reference).items()
+        }
+
+    return {meter: int(str(number)) for meter, number in db.run_tx(new_id("op"), body).value.items()}
 
 
 def _state(db: Database, body: Callable[[Tx], QuotaState]) -> QuotaState:

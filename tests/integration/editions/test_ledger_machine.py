@@ -38,6 +38,8 @@ from editions import (
     Contract,
     EditionFeatureUnavailable,
     Effect,
+    EffectAlreadyVoided,
+    EffectNotCounted,
     Meter,
     Month,
     Overage,
@@ -57,6 +59,7 @@ from tests.integration.editions.material import (
     do_count,
     do_release,
     do_reserve,
+    do_void,
     effects,
     put,
 )
@@ -100,6 +103,7 @@ class _LedgerMachine(RuleBasedStateMachine):
     """Transfers come and go, lines serve calls and are killed, contracts and months change."""
 
     bookings: Bundle[_Booking] = Bundle("bookings")
+    counted: Bundle[_Booking] = Bundle("counted")
 
     maker: ClassVar[DatabaseMaker]
     kind: ClassVar[EngineKind]
@@ -113,6 +117,7 @@ class _LedgerMachine(RuleBasedStateMachine):
         self.contracts: list[Contract] = []
         self.booked: list[_Booking] = []
         self.answers: dict[str, _Answer] = {}
+        self.voided: set[str] = set()
         self.most_allowed: dict[Month, int] = {}
         self.used: dict[tuple[Meter, Month], int] = {}
         self.noted: set[tuple[object, ...]] = set()
@@ -136,7 +141,10 @@ class _LedgerMachine(RuleBasedStateMachine):
 
     def _taken(self, month: Month) -> int:
         mine = [each for each in self.booked if each.month == month and each.phase != "released"]
-        return sum(len(each.effects) for each in mine)
+        return sum(len(self._in_force(each)) for each in mine)
+
+    def _in_force(self, booking: _Booking) -> list[Effect]:
+        return [each for each in booking.effects if each.effect_id not in self.voided]
 
     def _state(self, meter: Meter, month: Month) -> QuotaState:
         at = month.clamp(self.clock.now())
@@ -196,15 +204,49 @@ class _LedgerMachine(RuleBasedStateMachine):
         self.booked.append(_Booking(what, month))
         return multiple(self.booked[-1])
 
-    @rule(booking=consumes(bookings))
-    def count(self, booking: _Booking) -> None:
+    @rule(target=counted, booking=consumes(bookings))
+    def count(self, booking: _Booking) -> _Booking:
         do_count(self.db, booking.effects, booking.month)
         booking.phase = "counted"
+        return booking
 
     @rule(booking=consumes(bookings))
     def release(self, booking: _Booking) -> None:
         do_release(self.db, booking.effects, booking.month)
         booking.phase = "released"
+
+    # Corrections.
+
+    @rule(booking=counted, number=st.integers(1, 3), again=st.booleans())
+    def void_activations(self, booking: _Booking, number: int, again: bool) -> None:
+        chosen = [each.effect_id for each in self._in_force(booking) if each.kind == "activation"][:number]
+        self._void(chosen, booking.month, again=again)
+
+    @rule(again=st.booleans())
+    def void_call(self, again: bool) -> None:
+        """The call that was written last, if any is left."""
+        written = {key: month for key, month in self._written().items() if key not in self.voided}
+        if written:
+            effect_id, month = list(written.items())[-1]
+            self._void([effect_id], month, again=again)
+            self.loosened_at = self.clock.monotonic()
+
+    def _void(self, effect_ids: list[str], month: Month, *, again: bool) -> None:
+        if not effect_ids:
+            return
+        reference = new_id("opn")
+        for _ in range(2 if again else 1):
+            do_void(self.db, effect_ids, month, reference=reference)
+        self.voided.update(effect_ids)
+        with pytest.raises(EffectAlreadyVoided):
+            do_void(self.db, effect_ids, month, reference=new_id("opn"))
+
+    @rule(booking=bookings)
+    def void_what_is_only_reserved(self, booking: _Booking) -> None:
+        activations = [each.effect_id for each in booking.effects if each.kind == "activation"]
+        if activations:
+            with pytest.raises(EffectNotCounted):
+                do_void(self.db, activations, booking.month)
 
     # Calls.
 
@@ -297,7 +339,7 @@ class _LedgerMachine(RuleBasedStateMachine):
         for month in self.months:
             state = self._state(ACTIVATIONS, month)
             counted = [each for each in self.booked if each.month == month and each.phase == "counted"]
-            assert state.used == sum(len(each.effects) for each in counted)
+            assert state.used == sum(len(self._in_force(each)) for each in counted)
             assert state.taken == self._taken(month)
 
     @invariant()

@@ -13,7 +13,7 @@ from app.core.json import JsonObject
 from editions import (
     ACTIVATIONS,
     WEB_SERVICE_CALLS,
-    ContractConflict,
+    ContractAltered,
     ContractInvalid,
     EditionFeatureUnavailable,
     EffectAlreadyRecorded,
@@ -182,7 +182,7 @@ def test_contract_rows_are_inserted_or_ended_and_never_overwritten(instance_db: 
         replace(ended, limits=None),
         replace(ended, effective_until=instance_db.clock.now() + 2 * DAY),
     ):
-        with pytest.raises(ContractConflict):
+        with pytest.raises(ContractAltered):
             put(instance_db, other)
     assert instance_db.read(list_contracts) == (ended,)
 
@@ -352,7 +352,7 @@ def test_ledger_is_read_page_by_page_in_order(instance_db: Database, clock: Fake
     assert [phase for _, phase in seen].count("counted") == 6
 
 
-@pytest.mark.parametrize("after", ["x", "1:2:e", "1:0:", "-1:0:e", "9" * 40 + ":0:e"])
+@pytest.mark.parametrize("after", ["x", "1:3:e", "1:0:", "-1:0:e", "9" * 40 + ":0:e"])
 @pytest.mark.parametrize("engine_kind", ["sqlite"], indirect=True)
 def test_foreign_ledger_position_is_refused(instance_db: Database, after: str) -> None:
     with pytest.raises(InputInvalid):

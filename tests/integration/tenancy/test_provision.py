@@ -2,47 +2,62 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 
 import anyio
+import anyio.lowlevel
+import anyio.to_thread
 import pytest
+from sqlalchemy.engine import make_url
 
 from app.core.command import Command
+from app.core.db import Reader, Tx
 from app.core.errors import DomainError, OperationIdReused
 from app.core.ids import CustomerId, InstanceId
+from app.core.json import JsonObject
 from editions.catalog import EDITIONS
 from fsb_gateway.error import FsbUnavailable
-from tenancy import InstanceCreate, Operation, OperationRunner
+from tenancy import FirstClient, InstanceCreate, Operation, Server, StepContext
 from tenancy.access import repository as access_repository
+from tenancy.database.repository import list_homes
 from tenancy.errors import (
     CustomerNotFound,
     FirmCodeTaken,
     FirmCodeUnfit,
+    InstanceDatabaseMissing,
     InstanceNotFound,
     InstanceNotReady,
     NameTaken,
 )
 from tenancy.operation.plan import PROVISION_INSTANCE
-from tenancy.operation.runner import StepAction
-from tests.integration.tenancy.world import PATIENCE, Killed, World
+from tenancy.operation.repository import put_operation
+from tenancy.repository import list_boxes
+from tenancy.server import repository as servers
+from tests.integration.tenancy.world import PATIENCE, World
+from tests.service.mariadb import MariaDbServer
+
+
+def list_servers(reader: Reader) -> list[Server]:
+    return servers.list_servers(reader, after="", limit=100)
 
 
 @pytest.mark.parametrize("edition", list(EDITIONS))
 def test_each_edition_is_provisioned_with_its_boxes_key_and_configuration(world: World, edition: str) -> None:
     operation = world.order("acme", edition)
     assert world.instances.get_instance_by_name("acme").state == "provisioning"
-    assert world.run() == 4
+    assert world.run() == 5
 
     done = world.look(operation.operation_id)
-    assert (done.state, [step.state for step in done.steps]) == ("succeeded", ["succeeded"] * 4)
+    assert (done.state, [step.state for step in done.steps]) == ("succeeded", ["succeeded"] * 5)
     instance = world.instances.get_instance_by_name("acme")
     assert (instance.state, instance.health, instance.applied_version) == ("ready", "ok", 1)
     assert instance.database_url is not None
-    assert "@" not in instance.database_url
+    assert make_url(instance.database_url).password is None
     assert world.fsb.keys == {instance.firm_code: (instance.instance_id, instance.pool)}
     own = EDITIONS[edition].box != "shared"
     assert instance.pool == ("acme" if own else "shared")
-    assert len(world.fsb.boxes) == (2 if edition == "high_availability" else 1)
+    assert len(world.fsb.specs) == (2 if edition == "high_availability" else 1)
 
     profile = world.cache(instance.instance_id).profile()
     assert (profile.name, profile.edition, profile.pool) == ("acme", edition, instance.pool)
@@ -51,71 +66,6 @@ def test_each_edition_is_provisioned_with_its_boxes_key_and_configuration(world:
     assert not world.access.get_policy(instance.instance_id).policy.methods
     assert world.events("instance.ready") == [instance.instance_id]
     assert world.run() == 0
-
-
-def killing(action: StepAction, *, after_effect: bool) -> StepAction:
-    async def killed(operation: Operation) -> None:
-        if after_effect:
-            await action(operation)
-        raise Killed
-
-    return killed
-
-
-@pytest.mark.parametrize("after_effect", [False, True])
-@pytest.mark.parametrize("step", PROVISION_INSTANCE.steps)
-def test_process_killed_in_a_step_is_followed_by_one_that_resumes_there(
-    world: World, step: str, *, after_effect: bool
-) -> None:
-    operation = world.order(edition="high_performance")
-    action = world.provisioner.operation_kind().actions[step]
-    with pytest.raises(BaseExceptionGroup):
-        world.run(world.runner(actions={step: killing(action, after_effect=after_effect)}))
-    stuck = world.look(operation.operation_id)
-    assert (stuck.state, stuck.step.name, stuck.owner) == ("running", step, "control-1")
-
-    reborn = world.runner()
-    assert anyio.run(reborn.take_over) == 1
-    world.run(reborn)
-    done = world.look(operation.operation_id)
-    assert done.state == "succeeded"
-    assert {each.name: each.attempts for each in done.steps} == {
-        each: 2 if each == step else 1 for each in PROVISION_INSTANCE.steps
-    }
-    instance = world.instances.get_instance_by_name("acme")
-    assert (instance.state, len(world.fsb.keys), len(world.fsb.boxes)) == ("ready", 1, 1)
-    assert world.events("instance.ready") == [instance.instance_id]
-
-
-def test_other_runner_takes_over_only_when_the_lease_has_ended(world: World) -> None:
-    operation = world.order()
-    with pytest.raises(BaseExceptionGroup):
-        world.run(world.runner(actions={"create_database": killing(_nothing, after_effect=False)}))
-    other = world.runner("control-2")
-    assert anyio.run(other.take_over) == 0
-    assert world.run(other) == 0
-    world.clock.advance(PATIENCE.lease)
-    assert world.run(other) == 4
-    assert world.look(operation.operation_id).state == "succeeded"
-
-
-async def _nothing(_operation: Operation) -> None:
-    """Does nothing, quickly."""
-
-
-def test_step_that_kills_its_process_every_time_is_given_up(world: World) -> None:
-    operation = world.order()
-    for _ in range(PATIENCE.attempts):
-        runner = world.runner(actions={"create_database": killing(_nothing, after_effect=False)})
-        anyio.run(runner.take_over)
-        with pytest.raises(BaseExceptionGroup):
-            world.run(runner)
-    reborn = world.runner()
-    anyio.run(reborn.take_over)
-    world.run(reborn)
-    lost = world.look(operation.operation_id)
-    assert (lost.state, lost.error_code) == ("failed", "operation_step_lost")
-    assert world.instances.get_instance_by_name("acme").state == "failed"
 
 
 def test_unreachable_gateway_is_tried_again_later_and_the_reason_is_shown_meanwhile(world: World) -> None:
@@ -137,104 +87,160 @@ def test_unreachable_gateway_is_tried_again_later_and_the_reason_is_shown_meanwh
     assert (done.state, done.error_code, done.steps[1].attempts) == ("succeeded", None, 3)
 
 
-def test_gateway_that_stays_away_fails_operation_and_instance_with_the_reason(world: World) -> None:
-    world.fsb.failures = [FsbUnavailable("no gateway")] * 10
+def give_up(world: World) -> Operation:
+    """An ordered instance whose gateway stays away until the operation has failed, and is back now."""
+    world.fsb.failures = [FsbUnavailable("no gateway")] * PATIENCE.attempts
     operation = world.order()
     for _ in range(PATIENCE.attempts):
         world.run()
         world.clock.advance(PATIENCE.longest_pause)
-    given_up = world.look(operation.operation_id)
+    return world.look(operation.operation_id)
+
+
+def test_gateway_that_stays_away_fails_operation_and_instance_with_the_reason(world: World) -> None:
+    given_up = give_up(world)
     assert (given_up.state, given_up.error_code, given_up.step.attempts) == ("failed", "fsb_unavailable", 3)
-    assert given_up.finished_at is not None
     instance = world.instances.get_instance_by_name("acme")
     assert (instance.state, instance.health) == ("failed", "down")
     assert world.events("instance.failed") == [instance.instance_id]
-    assert world.operations.find_unfinished(instance.instance_id) is None
     with pytest.raises(InstanceNotReady):
         world.access.get_policy(instance.instance_id)
     assert world.run() == 0
 
 
-def test_unforeseen_error_is_not_shown_in_its_own_words(world: World) -> None:
-    async def broken(_operation: Operation) -> None:
-        raise RuntimeError("password=hunter2")
-
-    operation = world.order()
-    world.run(world.runner(actions={"create_database": broken}))
-    shown = world.look(operation.operation_id)
-    assert shown.error_code == "internal_error"
-    assert "hunter2" not in str(shown.error_message)
-
-
-def test_operation_past_its_deadline_is_given_up(world: World) -> None:
-    operation = world.order()
-    world.clock.advance(PROVISION_INSTANCE.deadline)
+def test_retried_provisioning_ends_well(world: World) -> None:
+    given_up = give_up(world)
+    world.operations.retry(given_up.operation_id)
     world.run()
-    late = world.look(operation.operation_id)
-    assert (late.state, late.error_code) == ("failed", "operation_deadline_passed")
-    assert world.instances.get_instance_by_name("acme").state == "failed"
+    instance = world.instances.get_instance_by_name("acme")
+    assert (instance.state, instance.health) == ("ready", "ok")
+    assert world.events("instance.provisioning") == [instance.instance_id]
 
 
-def test_runner_that_lost_its_lease_changes_nothing_when_it_comes_back(world: World) -> None:
-    operation = world.order()
-    create = world.provisioner.operation_kind().actions["create_database"]
-    other = world.runner("control-2")
-
-    async def slow(under_way: Operation) -> None:
-        world.clock.advance(PATIENCE.lease)
-        assert await other.run_due() == 1
-        await create(under_way)
-
-    assert anyio.run(world.runner(actions={"create_database": slow}).run_due) == 1
-    after = world.look(operation.operation_id)
-    assert (after.step.name, after.steps[0].attempts, after.owner) == ("install_firm_key", 2, None)
+def test_provisioning_that_nobody_saves_leaves_nothing_but_its_operation(world: World) -> None:
+    given_up = give_up(world)
+    instance = world.instances.get_instance_by_name("acme")
+    used = [server.used for server in world.platform.read(list_servers)]
+    assert sum(used) == 1
+    world.clock.advance(PROVISION_INSTANCE.grace)
+    assert world.sweeper.sweep() == 1
     world.run()
-    assert world.look(operation.operation_id).state == "succeeded"
+    back = world.look(given_up.operation_id)
+    assert (back.state, back.error_code) == ("recovered", "fsb_unavailable")
+    with pytest.raises(InstanceNotFound):
+        world.instances.get_instance(instance.instance_id)
+    with pytest.raises(InstanceDatabaseMissing):
+        world.databases.open(instance.instance_id)
+    assert (world.fsb.keys, world.platform.read(list_homes)) == ({}, [])
+    assert not any(server.used for server in world.platform.read(list_servers))
+    assert world.events("instance.removed") == [instance.instance_id]
+    lines = world.operations.list_log(given_up.operation_id)
+    assert [line.number for line in lines] == list(range(1, len(lines) + 1))
+
+    again = world.ready_instance("acme")
+    assert (again.name, again.firm_code, again.state) == ("acme", instance.firm_code, "ready")
 
 
-def test_attempt_that_outlasts_its_lease_is_cancelled_and_counted(world: World) -> None:
-    async def forever(_operation: Operation) -> None:
-        await anyio.sleep_forever()
-
+def test_firm_code_whose_key_is_left_in_boxes_is_nobody_elses(world: World) -> None:
     operation = world.order()
-    impatient = world.runner(
-        patience=type(PATIENCE)(attempts=2, lease=timedelta(milliseconds=50)),
-        actions={"create_database": forever},
+    runner = world.runner()
+    for _ in range(2):
+        anyio.run(runner.run_due)
+    firm_code = world.instances.get_instance_by_name("acme").firm_code
+    world.operations.cancel(operation.operation_id, reason="ordered by mistake")
+    world.fsb.failures = [FsbUnavailable("no gateway")] * PATIENCE.attempts
+    for _ in range(PATIENCE.attempts):
+        world.run()
+        world.clock.advance(PATIENCE.longest_pause)
+    assert world.look(operation.operation_id).state == "fatal"
+    world.operations.skip(operation.operation_id, reason="the boxes are gone")
+    world.run()
+    assert world.look(operation.operation_id).state == "recovered"
+    assert firm_code in world.fsb.keys
+    assert (world.platform.read(list_homes), world.instances.list_instances()) == ([], [])
+    again = world.ready_instance("acme")
+    assert again.firm_code != firm_code
+
+
+def test_cancelled_order_frees_name_firm_code_and_place(world: World) -> None:
+    operation = world.order(edition="high_performance")
+    firm_code = world.instances.get_instance_by_name("acme").firm_code
+    runner = world.runner()
+    for _ in range(3):
+        anyio.run(runner.run_due)
+    assert world.fsb.keys
+    world.operations.cancel(operation.operation_id, reason="ordered by mistake")
+    world.run()
+    assert world.look(operation.operation_id).state == "recovered"
+    assert (world.fsb.keys, world.fsb.specs, world.platform.read(list_boxes)) == ({}, {}, [])
+    assert not world.instances.list_instances()
+    assert world.ready_instance("acme").firm_code == firm_code
+
+
+def test_first_client_gets_in_once_somebody_has_rotated_it(world: World) -> None:
+    asked = InstanceCreate(
+        customer_id=world.customer(),
+        edition="dedicated",
+        name="acme",
+        first_client=FirstClient(name="erp", scopes=frozenset({"orders"})),
     )
-    assert anyio.run(impatient.run_due) == 1
-    assert world.look(operation.operation_id).error_code == "operation_step_lost"
+    operation = world.instances.create_instance(asked).value
+    world.run()
+    instance_id = InstanceId(operation.object_id)
+    client = world.clients.list_clients(instance_id)[0]
+    assert (client.name, client.scopes) == ("erp", frozenset({"orders"}))
+    noted = [
+        line.message for line in world.operations.list_log(operation.operation_id) if line.event == "note"
+    ]
+    assert noted == [f"First client {client.client_id}: rotate it to get a secret."]
+    assert world.clients.rotate_client(instance_id, client.client_id).value.secret
 
 
-def test_two_runners_at_once_carry_each_step_out_once(world: World) -> None:
-    for n in range(4):
-        world.order(f"acme-{n}")
-    done: list[str] = []
+def test_instance_is_not_ready_while_a_box_lacks_its_key(world: World) -> None:
+    async def lose_key(_context: StepContext) -> None:
+        await anyio.lowlevel.checkpoint()
+        world.fsb.keys.clear()
 
-    def counting(name: str) -> StepAction:
-        action = world.provisioner.operation_kind().actions[name]
+    operation = world.order()
+    world.run(world.runner(actions={"create_credentials": lose_key}))
+    waiting = world.look(operation.operation_id)
+    assert (waiting.step.name, waiting.error_code) == ("check_ready", "instance_not_ready")
+    assert world.instances.get_instance_by_name("acme").state == "provisioning"
 
-        async def counted(operation: Operation) -> None:
-            done.append(f"{operation.operation_id} {name}")
-            await action(operation)
 
-        return counted
+@pytest.mark.parametrize("engine_kind", ["mariadb"], indirect=True)
+def test_instance_is_not_ready_while_its_user_can_see_another_database(
+    world: World, mariadb_server: MariaDbServer
+) -> None:
+    other = world.ready_instance("other")
 
-    actions = {name: counting(name) for name in PROVISION_INSTANCE.steps}
-    runners = [world.runner(f"control-{n}", actions=actions) for n in (1, 2)]
+    async def grant_too_much(context: StepContext) -> None:
+        homes = {home.instance_id: home for home in world.platform.read(list_homes)}
+        mine, theirs = homes[InstanceId(context.object_id)], homes[other.instance_id]
+        statement = f"GRANT SELECT ON `{theirs.database_name}`.* TO '{mine.user_name}'@'%'"
+        await anyio.to_thread.run_sync(mariadb_server.execute, statement)
 
-    async def work(runner: OperationRunner) -> None:
-        while any(not each.finished for each in world.operations.list_operations()):
-            await runner.run_due()
+    operation = world.order()
+    world.run(world.runner(actions={"create_credentials": grant_too_much}))
+    refused = world.look(operation.operation_id)
+    assert (refused.step.name, refused.error_code) == ("check_ready", "instance_not_ready")
 
-    async def both() -> None:
-        with anyio.fail_after(30):
-            async with anyio.create_task_group() as tasks:
-                for runner in runners:
-                    tasks.start_soon(work, runner)
 
-    anyio.run(both)
-    assert len(done) == len(set(done)) == 16
-    assert {each.state for each in world.operations.list_operations()} == {"succeeded"}
+def test_instance_that_no_operation_looks_after_is_taken_up_again(world: World) -> None:
+    operation = world.order()
+    world.platform.run_tx("lost", lambda tx: forget(tx, operation))
+    assert world.run() == 0
+    assert world.sweeper.sweep() == 1
+    assert world.sweeper.sweep() == 0
+    world.run()
+    assert world.instances.get_instance_by_name("acme").state == "ready"
+
+
+def forget(tx: Tx, operation: Operation) -> JsonObject:
+    """As an older wops did: given up and finished."""
+    lost = replace(operation, state="failed", finished_at=tx.now, deadline_at=tx.now)
+    assert put_operation(tx, lost)
+    return {}
 
 
 def at_once(count: int, call: Callable[[int], object]) -> list[object]:
@@ -257,7 +263,7 @@ def test_of_sixteen_creates_with_one_name_at_once_one_wins(world: World) -> None
     refused = [answer for answer in answers if isinstance(answer, DomainError)]
     assert [error.code for error in refused] == ["name_taken"] * 15
     assert len(world.instances.list_instances()) == len(world.operations.list_operations()) == 1
-    assert world.run() == 4
+    assert world.run() == 5
 
 
 def test_sixteen_creates_at_once_get_sixteen_firm_codes(world: World) -> None:
@@ -317,10 +323,10 @@ def test_refused_order_leaves_nothing_behind(world: World) -> None:
 def test_restarted_gateway_gets_every_box_again_at_its_own_pace(world: World) -> None:
     world.ready_instance("acme", "high_availability")
     world.ready_instance("beta", "datacenter")
-    before = dict(world.fsb.boxes)
-    world.fsb.boxes.clear()
+    before = dict(world.fsb.specs)
+    world.fsb.specs.clear()
     assert anyio.run(world.provisioner.restore_boxes) == 3
-    assert world.fsb.boxes == before
+    assert world.fsb.specs == before
 
 
 def test_unknown_instance_and_wrong_database_are_told_apart(world: World) -> None:

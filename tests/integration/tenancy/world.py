@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -10,11 +9,11 @@ from datetime import timedelta
 import anyio
 import anyio.lowlevel
 
-from app.core.clock import Clock
 from app.core.db import Database
 from app.core.ids import CustomerId, InstanceId, OperationId
 from app.core.outbox import list_events
 from fsb_gateway.box_driver import BoxSpec
+from fsb_gateway.client import BoxReport
 from tenancy import (
     AccessCache,
     AccessService,
@@ -31,13 +30,13 @@ from tenancy import (
     Operation,
     OperationRunner,
     OperationService,
+    OperationSweeper,
     Patience,
     StaffTokenService,
 )
-from tenancy.errors import InstanceDatabaseMissing
-from tenancy.operation.runner import OperationKind, StepAction
+from tenancy.operation.kind import OperationKind, StepAction
+from tenancy.operation.plan import PROVISION_INSTANCE
 from tests.fake.clock import FakeClock
-from tests.service.database import DatabaseMaker, EngineKind
 
 KEY = CredentialKey(bytes(range(32)))
 PATIENCE = Patience(attempts=3, first_pause=timedelta(seconds=1), longest_pause=timedelta(seconds=4))
@@ -51,7 +50,7 @@ class FakeFsb:
     """Remembers what was asked of the gateway; fails while `failures` holds errors."""
 
     def __init__(self) -> None:
-        self.boxes: dict[str, BoxSpec] = {}
+        self.specs: dict[str, BoxSpec] = {}
         self.keys: dict[int, tuple[str, str]] = {}
         self.failures: list[Exception] = []
 
@@ -59,47 +58,42 @@ class FakeFsb:
         await anyio.lowlevel.checkpoint()
         if self.failures:
             raise self.failures.pop(0)
-        self.boxes[spec.name] = spec
+        self.specs[spec.name] = spec
         return None
+
+    async def remove_box(self, name: str) -> None:
+        await anyio.lowlevel.checkpoint()
+        self.specs.pop(name, None)
 
     async def ensure_firm_key(self, instance_id: str, firm_code: int, *, pool: str) -> object:
         await anyio.lowlevel.checkpoint()
-        assert any(spec.pool == pool for spec in self.boxes.values()), "a pool's boxes come first"
+        assert any(spec.pool == pool for spec in self.specs.values()), "a pool's boxes come first"
         owner = self.keys.setdefault(firm_code, (instance_id, pool))
         assert owner == (instance_id, pool)
         return None
 
+    async def remove_firm_key(self, instance_id: str, firm_code: int) -> None:
+        await anyio.lowlevel.checkpoint()
+        if self.failures:
+            raise self.failures.pop(0)
+        assert self.keys.get(firm_code, (instance_id,))[0] == instance_id
+        self.keys.pop(firm_code, None)
 
-class MadeInstanceDatabases:
-    """Instance databases made by the test session's maker; for the engine that has no driver here yet."""
-
-    def __init__(self, maker: DatabaseMaker, kind: EngineKind, clock: Clock) -> None:
-        self._maker = maker
-        self._kind = kind
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._urls: dict[InstanceId, str] = {}
-        self._open: dict[InstanceId, Database] = {}
-
-    def create(self, instance_id: InstanceId) -> str:
-        with self._lock:
-            if instance_id not in self._urls:
-                self._urls[instance_id] = self._maker.create(self._kind, "instance")
-        return "mysql+pymysql://database-server/name"
-
-    def open(self, instance_id: InstanceId) -> Database:
-        with self._lock:
-            if instance_id not in self._urls:
-                raise InstanceDatabaseMissing("The instance's database does not exist.")
-            if instance_id not in self._open:
-                self._open[instance_id] = Database(self._urls[instance_id], clock=self._clock)
-            return self._open[instance_id]
-
-    def close(self) -> None:
-        for database in self._open.values():
-            database.close()
-        for url in self._urls.values():
-            self._maker.remove(url)
+    async def boxes(self) -> tuple[BoxReport, ...]:
+        await anyio.lowlevel.checkpoint()
+        return tuple(
+            BoxReport(
+                name=spec.name,
+                pool=spec.pool,
+                driver=spec.driver,
+                state="ready",
+                jobs_done=0,
+                operations_done=0,
+                busy_seconds=0.0,
+                firm_codes=tuple(code for code, (_, pool) in self.keys.items() if pool == spec.pool),
+            )
+            for spec in self.specs.values()
+        )
 
 
 @dataclass
@@ -116,12 +110,16 @@ class World:
         self.customers = CustomerService(self.platform)
         self.instances = InstanceService(self.platform)
         self.contracts = ContractService(self.platform, self.databases)
-        self.operations = OperationService(self.platform)
         self.clients = ClientService(opener, key=KEY)
-        self.access = AccessService(opener)
+        self.access = AccessService(opener, key=KEY)
         self.staff = StaffTokenService(self.platform, key=KEY, clock=self.clock)
         self.provisioner = InstanceProvisioner(
-            self.platform, self.databases, boxes=self.fsb, contracts=self.contracts
+            self.platform, self.databases, boxes=self.fsb, contracts=self.contracts, key=KEY
+        )
+        self.kinds = [self.provisioner.operation_kind()]
+        self.operations = OperationService(self.platform, self.kinds)
+        self.sweeper = OperationSweeper(
+            self.platform, self.kinds, stranded={"provisioning": PROVISION_INSTANCE}
         )
 
     def runner(

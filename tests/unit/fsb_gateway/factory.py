@@ -138,6 +138,9 @@ class GateDriver:
     def unreadable(self) -> frozenset[int]:
         return frozenset()
 
+    def forget(self, firm_code: int) -> None:
+        self.slots = {code: slot for code, slot in self.slots.items() if code != firm_code}
+
     def reload(self) -> None:
         """Keys are given once."""
 

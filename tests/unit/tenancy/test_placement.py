@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 
 from editions.catalog import EDITIONS
-from tenancy.errors import CountryNotAllowed, EditionUnknown, LinesTooFew, LinesTooMany
+from tenancy.errors import EditionUnknown, LinesTooFew, LinesTooMany
 from tenancy.placement import check_country, check_lines, find_edition, place_instance
+from tenancy.server.errors import CountryForbidden
 
 
 @pytest.mark.parametrize(
@@ -54,5 +55,5 @@ def test_more_lines_than_the_edition_has_are_refused(edition: str, lines: int) -
 
 @pytest.mark.parametrize("country", ["", "FR", "de", "Deutschland"])
 def test_country_without_a_server_is_refused(country: str) -> None:
-    with pytest.raises(CountryNotAllowed):
+    with pytest.raises(CountryForbidden):
         check_country(country, frozenset({"DE"}))

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.integration.app.command.platform_process import PlatformProcess, start, wops, wops_json
+from tests.service.wait import wait_until
 
 EDITIONS = ["datacenter", "dedicated", "high_performance", "high_availability"]
 
@@ -81,7 +82,9 @@ def test_admin_commands_work_through_the_control_socket(platform: PlatformProces
 
 def test_staff_token_works_at_the_address_until_it_is_revoked(platform: PlatformProcess) -> None:
     at = ("--data-dir", str(platform.data_dir))
-    made = wops_json("admin", "token", "add", "script", "--role", "auditor", *at)
+    made = wops_json(
+        "admin", "token", "add", "script", "--person", "ida@wops.example", "--role", "auditor", *at
+    )
     remote = ("--url", platform.address, "--token", made["secret"])
     assert wops("admin", "instance", "list", *remote).returncode == 0
     refused = wops("admin", "customer", "add", "other", *remote)
@@ -91,6 +94,34 @@ def test_staff_token_works_at_the_address_until_it_is_revoked(platform: Platform
     late = wops("admin", "instance", "list", *remote)
     assert late.returncode == 1
     assert "staff_token_invalid" in late.stderr
+
+
+def test_two_people_erase_a_third_from_the_command_line(platform: PlatformProcess) -> None:
+    at = ("--data-dir", str(platform.data_dir))
+    victor = wops_json("admin", "token", "add", "desk", "--person", "victor@wops.example", *at)
+    mona = wops_json("admin", "token", "add", "desk", "--person", "mona@wops.example", *at)
+    remote = ("--url", platform.address, "--token", mona["secret"])
+    person = victor["token"]["person_id"]
+    asked = wops_json("admin", "person", "erase", person, "--reason", "has left", *remote)
+    assert asked["approval_id"] in wops("admin", "approval", "list", *at).stdout
+    alone = wops("admin", "approval", "approve", asked["approval_id"], "--version", "1", *remote)
+    assert (alone.returncode, "approval_by_requester" in alone.stderr) == (1, True)
+    assert wops("admin", "approval", "approve", asked["approval_id"], "--json", *at).returncode == 1
+    done = wops_json("admin", "approval", "approve", asked["approval_id"], "--version", "1", *at)
+    assert (done["state"], done["decided_by"]) == ("approved", "local")
+    assert wops("admin", "approval", "list", *at).stdout.count("apr_") == 0
+    wait_until(
+        lambda: any(each["erased_at"] for each in wops_json("admin", "person", "list", *at)),
+        "the person to be erased",
+    )
+    turned = wops_json("admin", "token", "rotate", mona["token"]["token_id"], "--overlap-hours", "0", *at)
+    assert wops("admin", "token", "list", *remote).returncode == 1
+    assert (
+        wops("admin", "token", "list", "--url", platform.address, "--token", turned["secret"]).returncode == 0
+    )
+    rejected = wops_json("admin", "person", "erase", mona["token"]["person_id"], "--reason", "no", *at)
+    wops_json("admin", "approval", "reject", rejected["approval_id"], "--reason", "she stays", *at)
+    assert wops("admin", "approval", "list", "--all", *at).stdout.count("apr_") == 2
 
 
 def test_second_platform_on_the_same_data_is_refused_and_disturbs_nothing(platform: PlatformProcess) -> None:
@@ -178,10 +209,14 @@ def test_lost_credential_key_is_not_replaced(tmp_path: Path) -> None:
     again.terminate()
 
 
-def test_migration_of_a_directory_that_is_being_served_is_refused(platform: PlatformProcess) -> None:
-    done = wops("migrate", "--data-dir", str(platform.data_dir))
-    assert done.returncode == 1
-    assert "data_directory_in_use" in done.stderr
+def test_migration_of_a_directory_that_is_being_served_finds_all_up_to_date(
+    platform: PlatformProcess,
+) -> None:
+    done = wops("migrate", "--all", "--json", "--data-dir", str(platform.data_dir))
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert (report["current"], report["migrated"], report["failed"]) == (report["instances"], 0, 0)
+    assert report["instances"] >= len(EDITIONS)
 
 
 @pytest.mark.parametrize("command", ["up", "migrate"])

@@ -24,7 +24,7 @@ from tests.service.database import DatabaseMaker, EngineKind, Tree
 REPOSITORIES = [
     module_name(relative(path))
     for path in iter_modules()
-    if path.name in ("repository.py", "outbox.py") or relative(path) == "app/core/db.py"
+    if path.name in ("repository.py", "outbox.py", "outbox_chain.py") or relative(path) == "app/core/db.py"
 ]
 ROWS = 3
 METADATA: Mapping[Tree, MetaData] = {"instance": instance_metadata, "platform": platform_metadata}

@@ -7,6 +7,7 @@ from typing import Any
 
 from app.core.db import Database, Tx, TxAnswer
 from app.core.json import JsonObject
+from app.core.origin import UNNAMED, Origin
 from fsb_gateway import (
     FirmKeyMissing,
     FsbClient,
@@ -50,7 +51,7 @@ class MortalDatabase(Database):
         super().__init__(url, clock=clock)
         self._fate = fate
 
-    def run_tx(self, op_id: str, body: Any, *, fingerprint: str = "") -> TxAnswer:
+    def run_tx(self, op_id: str, body: Any, *, fingerprint: str = "", origin: Origin = UNNAMED) -> TxAnswer:
         ending = op_id.startswith(("issue:", "rollback:"))
         phase = "issue" if ending else "reserve"
 
@@ -59,7 +60,7 @@ class MortalDatabase(Database):
             self._fate.meet(f"before {phase}")
             return value
 
-        answer = super().run_tx(op_id, doomed, fingerprint=fingerprint)
+        answer = super().run_tx(op_id, doomed, fingerprint=fingerprint, origin=origin)
         self._fate.meet(f"after {phase}")
         return answer
 

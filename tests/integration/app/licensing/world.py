@@ -273,7 +273,16 @@ class World:
         """What always holds, whatever has happened."""
         assert self.db.read(audit_meters) == ()
         assert [event.sequence for event in self.events()] == list(range(1, len(self.events()) + 1))
-        check_counters(dump(self.db))
+        tables = dump(self.db)
+        check_counters(tables)
+        check_secrecy(tables)
+
+
+def check_secrecy(tables: Dump) -> None:
+    """No event holds a ticket: whoever has one collects."""
+    column = [each.name for each in instance_metadata.tables["sales_order"].c].index("ticket")
+    told = repr(tables["outbox_event"])
+    assert [row[column] for row in tables["sales_order"] if str(row[column]) in told] == []
 
 
 def check_counters(tables: Dump) -> None:

@@ -101,6 +101,13 @@ def test_extra_field_wins_over_bound_one_and_never_over_the_event(stream: io.Str
     assert (line["extra_event"], line["extra_level"], line["extra_timestamp"]) == ("forged",) * 3
 
 
+def test_what_servers_say_for_terminals_is_left_out(stream: io.StringIO) -> None:
+    log.info("Running on %s", "x", extra={"color_message": "Running on \x1b[1m%s\x1b[0m", "port": 1})
+    line = only_line(stream)
+    assert (line["event"], line["port"]) == ("Running on x", 1)
+    assert "color_message" not in line
+
+
 @pytest.mark.parametrize("name", ["uvicorn", "uvicorn.error", "uvicorn.access"])
 def test_servers_lines_come_once_and_as_ours(name: str) -> None:
     logger = logging.getLogger(name)

@@ -63,8 +63,6 @@ DECIDED = {
     "file_malformed": 422,
     "context_untrusted": 422,
 }
-# One word for one thing that two packages refuse.
-SHARED_CODES = {"contract_conflict"}
 
 
 @cache
@@ -95,9 +93,9 @@ def test_every_row_is_of_an_error_or_of_http_itself() -> None:
     assert set(PROBLEM_BY_CODE) - raised == set()
 
 
-def test_codes_are_unique_and_only_shared_on_purpose() -> None:
+def test_codes_are_unique() -> None:
     own = Counter(kind.code for kind in domain_errors() if "code" in vars(kind))
-    assert {code for code, count in own.items() if count > 1} == SHARED_CODES
+    assert {code for code, count in own.items() if count > 1} == set()
     assert len({kind.code for kind in PROBLEM_KINDS}) == len(PROBLEM_KINDS)
 
 
@@ -135,6 +133,16 @@ def test_pause_is_given_where_coming_back_helps(kind: ProblemKind) -> None:
 @pytest.mark.parametrize(("code", "status"), sorted({**HTTP_ONLY, **DECIDED}.items()))
 def test_status_is_the_decided_one(code: str, status: int) -> None:
     assert PROBLEM_BY_CODE[code].status == status
+
+
+def test_no_line_of_a_text_was_joined_with_a_stray_blank() -> None:
+    stray = re.compile(r"\w- (?!und |oder |and |or )|  |\s$|^\s")
+    texts = [
+        text
+        for kind in PROBLEM_KINDS
+        for text in (kind.title_de, kind.title_en, kind.hotline_de, kind.hotline_en)
+    ]
+    assert [text for text in texts if stray.search(text)] == []
 
 
 def test_titles_of_different_kinds_differ() -> None:

@@ -57,7 +57,6 @@ def test_network_that_lets_half_the_internet_in_needs_a_confirmation(text: str) 
     [
         ("some", ["basic"], []),
         ("all", ["password"], []),
-        ("all", ["certificate"], []),
         ("all", ["network"], []),
         ("all", ["basic"], ["192.0.2.0/24"]),
         ("any", ["network"], [f"10.0.{n}.0/24" for n in range(201)]),

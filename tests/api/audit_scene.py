@@ -1,0 +1,354 @@
+"""For every route that changes something, a call that succeeds: what the test of the audit's completeness walks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+from urllib.parse import quote
+
+import httpx2
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+
+from app.core.ids import new_id
+from tests.api.routes import make_material
+from tests.api.site import Instance, Site, good
+from tests.service.wait import wait_until
+
+REASON: Final = "Ticket 4711: so gewünscht."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A site, a fresh instance of it, and who may call."""
+
+    site: Site
+    instance: Instance
+
+    def staff(
+        self, method: str, path: str, json: Any = None, *, version: int | None = None, token: str = ""
+    ) -> httpx2.Response:
+        """A member of staff, with a reason."""
+        headers = {"Authorization": f"Bearer {token or self.site.token}", "Wops-Reason": quote(REASON)}
+        return self._send(method, f"/admin/v1{path}", json, version=version, headers=headers)
+
+    def of(self, method: str, path: str, json: Any = None, *, version: int | None = None) -> httpx2.Response:
+        """A member of staff, about the instance."""
+        return self.staff(method, f"/instances/{self.instance.instance_id}{path}", json, version=version)
+
+    def client(
+        self, method: str, path: str, json: Any = None, *, version: int | None = None
+    ) -> httpx2.Response:
+        """The customer's ERP."""
+        path = f"/{self.instance.name}/api/v1{path}"
+        return self._send(method, path, json, version=version, auth=self.instance.auth)
+
+    def portal(
+        self, method: str, path: str, json: Any = None, *, version: int | None = None
+    ) -> httpx2.Response:
+        """The customer in his portal."""
+        path = f"/portal/v1/{self.instance.name}{path}"
+        return self._send(method, path, json, version=version, auth=self.instance.auth)
+
+    def holder(self, method: str, path: str, json: Any) -> httpx2.Response:
+        """A ticket's holder."""
+        return self._send(method, f"/{self.instance.name}/gateways/v1{path}", json)
+
+    def _send(
+        self, method: str, path: str, json: Any, *, version: int | None = None, **more: Any
+    ) -> httpx2.Response:
+        headers = {**more.pop("headers", {}), "Idempotency-Key": new_id("key"), "Request-Id": new_id("req")}
+        if version is not None:
+            headers["If-Match"] = f'"{version}"'
+        return self.site.call(method, path, json=json, headers=headers, **more)
+
+    # What has to be there first.
+
+    def new_client(self) -> str:
+        """An API client's id."""
+        body = {"name": f"c-{new_id('c')[-8:]}", "scopes": ["read"]}
+        return str(good(self.of("POST", "/clients", body), 201)["client"]["client_id"])
+
+    def version(self, path: str) -> int:
+        """From the ETag of something staff can read."""
+        answer = self.staff("GET", path)
+        good(answer)
+        return int(answer.headers["ETag"].strip('"'))
+
+    @property
+    def instance_version(self) -> int:
+        return self.version(f"/instances/{self.instance.instance_id}")
+
+    def certificate_id(self, client_id: str) -> str:
+        found = good(
+            self.of("POST", f"/clients/{client_id}/certificates", {"certificate": certificate()}), 201
+        )
+        return str(found["certificate_id"])
+
+    def new_token(self) -> str:
+        body = {"name": "x", "person": f"{new_id('p')[-8:]}@wops.example", "role": "support"}
+        return str(good(self.staff("POST", "/staff-tokens", body), 201)["token"]["token_id"])
+
+    def server(self) -> dict[str, Any]:
+        return {
+            "name": f"s-{new_id('s')[-8:]}",
+            "kind": "sqlite",
+            "purpose": "shared",
+            "site": "north",
+            "country": "DE",
+            "capacity": 3,
+            "address": f"more/{new_id('s')[-8:]}",
+        }
+
+    def approval(self) -> dict[str, Any]:
+        """A request that somebody else has made."""
+        other = self.site.new_token("operator", person=f"{new_id('p')[-8:]}@wops.example")
+        path = f"/instances/{self.instance.instance_id}/firm-key:install"
+        return dict(good(self.staff("POST", path, {"reason": "a new box"}, token=other), 202))
+
+    def frozen(self) -> int:
+        """Freeze the instance; its version then."""
+        good(self.of("POST", ":freeze", version=self.instance_version))
+        return self.instance_version
+
+    def future_contract(self) -> str:
+        """A contract row that begins tomorrow; its id."""
+        begins = (self.site.clock.now() + timedelta(days=1)).isoformat()
+        body = {"edition": "dedicated", "effective_from": begins}
+        return str(good(self.of("POST", "/contracts", body), 201)["contract_id"])
+
+    def support_access(self) -> str:
+        body = {"instance_id": self.instance.instance_id, "reason": "ticket 4711", "hours": 24}
+        return str(good(self.staff("POST", "/support-accesses", body), 201)["access_id"])
+
+    def counted(self) -> list[str]:
+        make_material(self.instance)
+        return [row["effect_id"] for row in self.instance.ledger("activations") if row["phase"] == "counted"]
+
+
+def certificate() -> str:
+    """A client certificate somebody has signed himself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, new_id("c"))])
+    now = datetime(2026, 3, 1, tzinfo=UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now)
+        .not_valid_after(now + timedelta(days=365))
+        .sign(key, hashes.SHA256())
+    )
+    return made.public_bytes(Encoding.PEM).decode()
+
+
+def _sent(name: str, how: str, method: str, path: str) -> Callable[[Stage], httpx2.Response]:
+    """One of the routes that `tests.api.routes` has a body for."""
+
+    def send(stage: Stage) -> httpx2.Response:
+        material = make_material(stage.instance)
+        if "restore" in path:
+            good(stage.client("POST", f"/containers/{material.device.serial}:block", {"reason": "stolen"}))
+        at = path.format(sku=material.sku, serial=material.device.serial, transfer_id=material.transfer_id)
+        version = 1 if method == "PUT" else None
+        if how == "holder":
+            return stage.holder(method, at, material.bodies[name])
+        answer: httpx2.Response = getattr(stage, how)(method, at, material.bodies[name], version=version)
+        return answer
+
+    return send
+
+
+def _access(stage: Stage, ask: Callable[..., httpx2.Response]) -> httpx2.Response:
+    version = int(stage.of("GET", "/access").headers["ETag"].strip('"'))
+    return ask("PUT", "/access", {"mode": "all", "methods": ["basic"]}, version=version)
+
+
+def _client(
+    method: str, path: str = "", json: Any = None, *, disabled: bool = False
+) -> Callable[[Stage, Callable[..., httpx2.Response]], httpx2.Response]:
+    """A call about an API client, by staff or by the customer."""
+
+    def send(stage: Stage, ask: Callable[..., httpx2.Response]) -> httpx2.Response:
+        client_id = stage.new_client()
+        if disabled:
+            good(stage.of("POST", f"/clients/{client_id}:disable"))
+        version = stage.version(f"/instances/{stage.instance.instance_id}/clients/{client_id}")
+        given = {"certificate": certificate()} if json == "certificate" else json
+        return ask(
+            method, f"/clients/{client_id}{path}", given, version=version if method == "PATCH" else None
+        )
+
+    return send
+
+
+def _certificate_removed(stage: Stage, ask: Callable[..., httpx2.Response]) -> httpx2.Response:
+    client_id = stage.new_client()
+    return ask("DELETE", f"/clients/{client_id}/certificates/{stage.certificate_id(client_id)}")
+
+
+def _server_changed(stage: Stage, method: str, json: Any) -> httpx2.Response:
+    server_id = good(stage.staff("POST", "/servers", stage.server()), 201)["server_id"]
+    return stage.staff(method, f"/servers/{server_id}", json, version=stage.version(f"/servers/{server_id}"))
+
+
+def _person_erased(stage: Stage) -> httpx2.Response:
+    person = f"{new_id('p')[-8:]}@wops.example"
+    stage.site.new_token("support", person=person)
+    found: list[dict[str, Any]] = []
+    path: str | None = "/people?limit=100"
+    while path:
+        page = good(stage.staff("GET", path))
+        found += page["data"]
+        path = f"/people?limit=100&cursor={page['page']['next']}" if page["page"]["next"] else None
+    (person_id,) = [each["person_id"] for each in found if each["name"] == person]
+    return stage.staff("POST", f"/people/{person_id}:erase", {"reason": "has left"})
+
+
+def _ended(stage: Stage, *, retention_days: int) -> None:
+    """End the instance; two people want it."""
+    site, path = stage.site, f"/instances/{stage.instance.instance_id}"
+    hers = site.new_token("operator", person=f"{new_id('p')[-8:]}@wops.example")
+    body = {"reason": "contract ended", "retention_days": retention_days}
+    asked = good(stage.staff("POST", f"{path}:end", body, token=hers), 202)
+    good(stage.staff("POST", f"/approvals/{asked['approval_id']}:approve", {}, version=asked["version"]))
+
+    def is_ended() -> bool:
+        # Its steps wait until every line has heard of it.
+        site.pass_time(1)
+        return bool(good(stage.staff("GET", path))["state"] == "ended")
+
+    wait_until(is_ended, "the instance to end", deadline=timedelta(seconds=20))
+
+
+def _reinstated(stage: Stage) -> httpx2.Response:
+    _ended(stage, retention_days=30)
+    return stage.of("POST", ":reinstate", {}, version=stage.instance_version)
+
+
+def _erased(stage: Stage) -> httpx2.Response:
+    _ended(stage, retention_days=0)
+    return stage.of("POST", ":erase", {"reason": "retention is over"})
+
+
+def _support(decision: str) -> Callable[[Stage], httpx2.Response]:
+    def send(stage: Stage) -> httpx2.Response:
+        path = f"/support-access/{stage.support_access()}"
+        if decision == "revoke":
+            good(stage.portal("POST", f"{path}:approve", version=1))
+            return stage.portal("POST", f"{path}:revoke")
+        return stage.portal("POST", f"{path}:{decision}", version=1)
+
+    return send
+
+
+def _asked_by(
+    how: str, call: Callable[[Stage, Callable[..., httpx2.Response]], httpx2.Response]
+) -> Callable[[Stage], httpx2.Response]:
+    """The same call by staff (`of`) or by the customer (`portal`)."""
+    return lambda stage: call(stage, getattr(stage, how))
+
+
+_CLIENT_CALLS: Final[Mapping[str, Callable[[Stage, Callable[..., httpx2.Response]], httpx2.Response]]] = {
+    "create{}Client": lambda stage, ask: ask("POST", "/clients", {"name": "another", "scopes": ["read"]}),
+    "change{}Client": _client("PATCH", json={"name": "other-name"}),
+    "remove{}Client": _client("DELETE"),
+    "rotate{}Client": _client("POST", ":rotate"),
+    "disable{}Client": _client("POST", ":disable"),
+    "enable{}Client": _client("POST", ":enable", disabled=True),
+    "add{}ClientCertificate": _client("POST", "/certificates", "certificate"),
+    "remove{}ClientCertificate": _certificate_removed,
+    "put{}AccessPolicy": _access,
+    "request{}Export": lambda stage, ask: ask("POST", "/exports"),
+}
+
+SCENES: Final[Mapping[str, Callable[[Stage], httpx2.Response]]] = {
+    "createItem": _sent("createItem", "client", "POST", "/items"),
+    "replaceItem": _sent("replaceItem", "client", "PUT", "/items/{sku}"),
+    "placeOrder": _sent("placeOrder", "client", "POST", "/orders"),
+    "blockContainer": _sent("blockContainer", "client", "POST", "/containers/{serial}:block"),
+    "restoreContainer": _sent("restoreContainer", "client", "POST", "/containers/{serial}:restore"),
+    "startTransfer": _sent("startTransfer", "client", "POST", "/transfers"),
+    "confirmTransfer": _sent("confirmTransfer", "client", "POST", "/transfers/{transfer_id}:confirm"),
+    "startHolderTransfer": _sent("startHolderTransfer", "holder", "POST", "/transfers"),
+    "confirmHolderTransfer": _sent(
+        "confirmHolderTransfer", "holder", "POST", "/transfers/{transfer_id}:confirm"
+    ),
+    "createItemForCustomer": _sent("createItemForCustomer", "of", "POST", "/items"),
+    "placeOrderForCustomer": _sent("placeOrderForCustomer", "of", "POST", "/orders"),
+    "restoreContainerForCustomer": _sent(
+        "restoreContainerForCustomer", "of", "POST", "/containers/{serial}:restore"
+    ),
+    "createCustomer": lambda stage: stage.staff(
+        "POST", "/customers", {"name": f"c-{new_id('c')[-8:]}", "display_name": "Somebody"}
+    ),
+    "changeCustomer": lambda stage: stage.staff(
+        "PATCH",
+        f"/customers/{stage.instance.customer_id}",
+        {"display_name": "Another"},
+        version=stage.version(f"/customers/{stage.instance.customer_id}"),
+    ),
+    "createInstance": lambda stage: stage.staff(
+        "POST",
+        "/instances",
+        {
+            "customer_id": stage.instance.customer_id,
+            "edition": "datacenter",
+            "name": f"n-{new_id('i')[-8:]}",
+        },
+    ),
+    "withdrawContract": lambda stage: stage.of("DELETE", f"/contracts/{stage.future_contract()}"),
+    "addContract": lambda stage: stage.of("POST", "/contracts", {"edition": "dedicated", "lines": 1}),
+    "renameInstance": lambda stage: stage.of(
+        "POST", ":rename", {"name": f"r-{new_id('i')[-8:]}"}, version=stage.instance_version
+    ),
+    "freezeInstance": lambda stage: stage.of("POST", ":freeze", version=stage.instance_version),
+    "unfreezeInstance": lambda stage: stage.of("POST", ":unfreeze", version=stage.frozen()),
+    "reinstateInstance": _reinstated,
+    "endInstance": lambda stage: stage.of("POST", ":end", {"reason": "contract ended"}),
+    "eraseInstance": _erased,
+    "installFirmKey": lambda stage: stage.of("POST", "/firm-key:install", {"reason": "a new box"}),
+    "correctQuota": lambda stage: stage.of(
+        "POST", "/quota:correct", {"month": "2026-03", "effect_ids": stage.counted()[:1], "reason": "a test"}
+    ),
+    "createServer": lambda stage: stage.staff("POST", "/servers", stage.server()),
+    "changeServer": lambda stage: _server_changed(stage, "PATCH", {"capacity": 4}),
+    "removeServer": lambda stage: _server_changed(stage, "DELETE", None),
+    "createStaffToken": lambda stage: stage.staff(
+        "POST", "/staff-tokens", {"name": "x", "person": "somebody@wops.example", "role": "support"}
+    ),
+    "rotateStaffToken": lambda stage: stage.staff("POST", f"/staff-tokens/{stage.new_token()}:rotate", {}),
+    "revokeStaffToken": lambda stage: stage.staff("POST", f"/staff-tokens/{stage.new_token()}:revoke"),
+    "erasePerson": _person_erased,
+    "approveApproval": lambda stage: stage.staff(
+        "POST", f"/approvals/{stage.approval()['approval_id']}:approve", {}, version=1
+    ),
+    "rejectApproval": lambda stage: stage.staff(
+        "POST", f"/approvals/{stage.approval()['approval_id']}:reject", {"reason": "not now"}
+    ),
+    "requestSupportAccess": lambda stage: stage.staff(
+        "POST",
+        "/support-accesses",
+        {"instance_id": stage.instance.instance_id, "reason": "ticket 4711", "hours": 24},
+    ),
+    "approveSupportAccess": _support("approve"),
+    "refuseSupportAccess": _support("refuse"),
+    "revokeSupportAccess": _support("revoke"),
+    "runIsolationProbe": lambda stage: stage.staff("POST", "/probes/isolation:run"),
+    "startMigration": lambda stage: stage.staff("POST", "/migrations", {"instances": [stage.instance.name]}),
+    **{name.format(""): _asked_by("of", call) for name, call in _CLIENT_CALLS.items()},
+    **{name.format("Own"): _asked_by("portal", call) for name, call in _CLIENT_CALLS.items()},
+}
+"""By operationId."""
+
+NO_CHANGE: Final = {"diagnoseAccess", "diagnoseOwnAccess"}
+"""POST routes that only try something out."""
+ELSEWHERE: Final = {"retryOperation", "skipOperationStep", "cancelOperation", "recoverOperation"}
+"""Need an operation that has failed: their entries are looked at where operations are made to fail."""

@@ -1,0 +1,318 @@
+"""Operations through the real server: what staff see live, and what they decide."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import sqlite3
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from app.core.ids import new_id
+from app.http.idempotency import REPLAYED
+from fsb_gateway import FsbUnavailable
+from tests.api.site import HERE, Site, good, refused
+from tests.service.wait import wait_until
+
+DECISIONS = ("retry", "skip", "cancel", "recover")
+REASON = {"reason": "Server replaced."}
+
+
+class Works(Site):
+    """A site whose gateway can be out of order for those who install keys."""
+
+    def break_gateway(self) -> None:
+        async def fail(*_args: object, **_more: object) -> None:
+            raise FsbUnavailable("no gateway")
+
+        vars(self.platform.fsb)["ensure_firm_key"] = fail
+
+    def mend_gateway(self) -> None:
+        vars(self.platform.fsb).pop("ensure_firm_key", None)
+
+    def order(self, **asked: Any) -> dict[str, Any]:
+        name = f"n-{new_id('i')[-12:]}"
+        body = {"customer_id": self.add_customer(name), "edition": "datacenter", "name": name, **asked}
+        operation: dict[str, Any] = good(self.admin("POST", "/instances", body), 202)
+        return operation
+
+    def look(self, operation: dict[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = good(self.admin("GET", f"/operations/{operation['operation_id']}"))
+        return found
+
+    def wait_for(self, operation: dict[str, Any], state: str) -> dict[str, Any]:
+        return wait_until(lambda: self._in_state(operation, state), f"{state}")
+
+    def _in_state(self, operation: dict[str, Any], state: str) -> dict[str, Any] | None:
+        found = self.look(operation)
+        return found if found["state"] == state else None
+
+    def failed_order(self) -> dict[str, Any]:
+        """An order whose key could not be installed; by now it could."""
+        self.break_gateway()
+        operation = self.order()
+
+        def has_failed() -> dict[str, Any] | None:
+            found = self._in_state(operation, "failed")
+            if found is None:
+                self._pass_pause(self.look(operation))
+            return found
+
+        failed = wait_until(has_failed, "the operation to fail")
+        self.mend_gateway()
+        return failed
+
+    def _pass_pause(self, shown: dict[str, Any]) -> None:
+        """Let time pass only while nobody works on it: a lease would end otherwise."""
+        left = datetime.fromisoformat(shown["due_at"]) - self.clock.now()
+        if shown["state"] == "running" and left > timedelta(0):
+            self.pass_time(left.total_seconds())
+
+    def decide(
+        self, operation: dict[str, Any], decision: str, *, token: str | None = None, body: Any = REASON
+    ) -> httpx2.Response:
+        more = {} if token is None else {"headers": {"Authorization": f"Bearer {token}"}}
+        return self.admin("POST", f"/operations/{operation['operation_id']}:{decision}", body, **more)
+
+    def events(self, operation: dict[str, Any], *, after: int | None = None) -> Stream:
+        return Stream(self, operation["operation_id"], after=after)
+
+
+class Stream:
+    """Server-Sent Events of an operation, as a browser reads them."""
+
+    def __init__(self, site: Works, operation_id: str, *, after: int | None) -> None:
+        self._stack = ExitStack()
+        caller = self._stack.enter_context(
+            httpx2.Client(base_url=f"http://{HERE}:{site.port}", timeout=20, trust_env=False, verify=False)
+        )
+        headers = {"Authorization": f"Bearer {site.token}", "Accept": "text/event-stream"}
+        if after is not None:
+            headers["Last-Event-ID"] = str(after)
+        self.response = self._stack.enter_context(
+            caller.stream("GET", f"/admin/v1/operations/{operation_id}/events", headers=headers)
+        )
+        self._lines = self.response.iter_lines()
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        event: dict[str, Any] = {}
+        for line in self._lines:
+            name, _, value = line.partition(": ")
+            if line == "" and event:
+                yield event
+                event = {}
+            elif name == "data":
+                event["data"] = json.loads(value)
+            elif name in ("event", "id"):
+                event[name] = value
+
+    def close(self) -> None:
+        self._stack.close()
+
+
+@pytest.fixture(scope="module")
+def works(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Works]:
+    site = Works(tmp_path_factory.mktemp("works"))
+    site.start()
+    yield site
+    site.stop()
+
+
+@pytest.fixture(autouse=True)
+def mended(works: Works) -> Iterator[None]:
+    yield
+    works.mend_gateway()
+
+
+def test_running_operation_shows_how_far_it_is_and_what_can_be_decided(works: Works) -> None:
+    works.break_gateway()
+    operation = works.order()
+    wait_until(lambda: works.look(operation)["error_code"], "the first failure")
+    answer = works.admin("GET", f"/operations/{operation['operation_id']}")
+    shown = good(answer)
+    assert answer.headers["retry-after"] == "1"
+    assert (shown["state"], shown["steps_done"], shown["decisions"]) == ("running", 1, ["cancel"])
+    assert (shown["error_code"], shown["steps"][1]["name"]) == ("fsb_unavailable", "install_firm_key")
+    works.mend_gateway()
+    works.pass_time(60)
+    assert works.wait_for(operation, "succeeded")["decisions"] == []
+
+
+def test_operations_are_listed_by_object_and_state(works: Works) -> None:
+    one, other = (works.wait_for(works.order(), "succeeded") for _ in range(2))
+    found = good(works.admin("GET", "/operations", params={"object_id": one["object_id"]}))["data"]
+    assert [each["operation_id"] for each in found] == [one["operation_id"]]
+    query = {"state": "succeeded", "limit": 100}
+    ids = [each["operation_id"] for each in good(works.admin("GET", "/operations", params=query))["data"]]
+    assert {one["operation_id"], other["operation_id"]} <= set(ids)
+    query = {"object_id": one["object_id"], "state": "failed"}
+    assert good(works.admin("GET", "/operations", params=query))["data"] == []
+    refused(works.admin("GET", "/operations", params={"state": "asleep"}), 422, "request_invalid")
+
+
+def test_retried_operation_ends_well_and_a_repeat_of_the_request_changes_nothing(works: Works) -> None:
+    failed = works.failed_order()
+    assert failed["decisions"] == ["retry", "recover"]
+    path, key = f"/operations/{failed['operation_id']}:retry", {"Idempotency-Key": new_id("key")}
+    assert good(works.admin("POST", path, headers=key))["state"] == "running"
+    works.wait_for(failed, "succeeded")
+    again = works.admin("POST", path, headers=key)
+    assert (good(again)["state"], again.headers[REPLAYED]) == ("succeeded", "true")
+    assert good(works.admin("GET", f"/instances/{failed['object_id']}"))["state"] == "ready"
+
+
+def test_recovered_operation_leaves_no_instance_and_its_name_is_free(works: Works) -> None:
+    failed = works.failed_order()
+    name = good(works.admin("GET", f"/instances/{failed['object_id']}"))["name"]
+    good(works.decide(failed, "recover", body=None))
+    works.wait_for(failed, "recovered")
+    refused(works.admin("GET", f"/instances/{failed['object_id']}"), 404, "instance_not_found")
+    works.wait_for(works.order(name=name), "succeeded")
+
+
+def test_cancelled_operation_is_undone_and_the_audit_says_who_and_why(works: Works) -> None:
+    works.break_gateway()
+    operation = works.order()
+    wait_until(lambda: works.look(operation)["error_code"], "the first failure")
+    good(works.decide(operation, "cancel"))
+    works.wait_for(operation, "recovered")
+    with closing(sqlite3.connect(works.settings.data_dir / "platform.db")) as connection:
+        row = connection.execute(
+            "SELECT action, reason, before_change FROM outbox_event WHERE type = 'operation.cancelled'"
+            " AND subject = ?",
+            (operation["operation_id"],),
+        ).fetchone()
+    assert row == ("cancelOperation", REASON["reason"], '{"state":"running"}')
+
+
+@pytest.mark.parametrize("role", ["support", "auditor"])
+def test_who_only_reads_decides_nothing(works: Works, role: str) -> None:
+    failed, token = works.failed_order(), works.new_token(role)
+    for decision in DECISIONS:
+        refused(works.decide(failed, decision, token=token), 403, "staff_role_insufficient")
+    assert works.look(failed) == failed
+    headers = {"Authorization": f"Bearer {token}"}
+    for path in ("", "/log"):
+        good(works.admin("GET", f"/operations/{failed['operation_id']}{path}", headers=headers))
+
+
+def test_decision_that_does_not_fit_is_refused_with_the_reason_and_changes_nothing(works: Works) -> None:
+    done = works.wait_for(works.order(), "succeeded")
+    failed = works.failed_order()
+    nobody = {"operation_id": "opn_0"}
+    for decision in DECISIONS:
+        refused(works.decide(done, decision), 409, "operation_state_unfit")
+        refused(works.decide(nobody, decision), 404, "operation_not_found")
+    refused(works.decide(failed, "skip"), 409, "operation_step_needed")
+    refused(works.decide(failed, "cancel"), 409, "operation_state_unfit")
+    for decision in ("skip", "cancel"):
+        refused(works.decide(failed, decision, body={}), 422, "request_invalid")
+        refused(works.decide(failed, decision, body={"reason": ""}), 422, "request_invalid")
+    assert works.look(failed) == failed
+    assert works.look(done) == done
+
+
+def test_log_tells_every_attempt_and_goes_on_after_a_line(works: Works) -> None:
+    failed = works.failed_order()
+    path = f"/operations/{failed['operation_id']}/log"
+    lines = good(works.admin("GET", path))
+    assert [line["number"] for line in lines] == list(range(1, len(lines) + 1))
+    assert [line["event"] for line in lines[:3]] == ["queued", "step_started", "step_done"]
+    assert lines[-1]["event"] == "failed"
+    assert good(works.admin("GET", path, params={"after": len(lines) - 1})) == lines[-1:]
+    refused(works.admin("GET", "/operations/opn_0/log"), 404, "operation_not_found")
+
+
+def test_events_are_sent_while_they_happen_until_the_operation_has_ended(works: Works) -> None:
+    works.break_gateway()
+    operation = works.order()
+    stream = works.events(operation)
+    assert stream.response.headers["content-type"].startswith("text/event-stream")
+    seen = []
+    for event in stream:
+        seen.append(event)
+        if event["event"] == "step_failed":
+            assert event["data"]["message"] == "fsb_unavailable: no gateway"
+            works.mend_gateway()
+            works.pass_time(60)
+    stream.close()
+    *lines, end = seen
+    assert [int(event["id"]) for event in lines] == list(range(1, len(lines) + 1))
+    assert (end["event"], end["data"]["state"], lines[-1]["event"]) == ("end", "succeeded", "succeeded")
+    assert [event["data"] for event in lines] == good(
+        works.admin("GET", f"/operations/{operation['operation_id']}/log")
+    )
+
+    resumed = works.events(operation, after=len(lines) - 2)
+    assert [event["event"] for event in resumed] == ["step_done", "succeeded", "end"]
+    resumed.close()
+
+
+def test_reader_who_hangs_up_at_any_moment_is_no_error(
+    works: Works, caplog: pytest.LogCaptureFixture
+) -> None:
+    operation = works.order()
+    works.wait_for(operation, "succeeded")
+    head = (
+        f"GET /admin/v1/operations/{operation['operation_id']}/events HTTP/1.1\r\nHost: wops\r\n"
+        f"Authorization: Bearer {works.token}\r\n\r\n"
+    )
+    for number in range(50):
+        with socket.create_connection((HERE, works.port)) as caller:
+            # Closed with something unread, the socket says so at once: the server's next send fails.
+            caller.sendall(head.encode())
+            assert caller.recv(1 + 37 * number)
+    works.wait_for(operation, "succeeded")
+    assert [each for each in caplog.records if each.levelno >= logging.ERROR] == []
+
+
+def test_stream_of_an_unknown_operation_is_refused_as_anything_else(works: Works) -> None:
+    refused(works.admin("GET", "/operations/opn_0/events"), 404, "operation_not_found")
+
+
+def test_many_who_wait_for_events_hold_up_nobody(works: Works) -> None:
+    failed = works.failed_order()
+    with ExitStack() as stack:
+        streams = [works.events(failed) for _ in range(150)]
+        for stream in streams:
+            stack.callback(stream.close)
+            assert next(iter(stream))["event"] == "queued"
+        assert works.wait_for(works.order(), "succeeded")
+    good(works.decide(failed, "retry"))
+
+
+def test_server_that_stops_ends_streams_at_once(tmp_path: Path) -> None:
+    works = Works(tmp_path)
+    works.start()
+    try:
+        stream = works.events(works.failed_order())
+        assert next(iter(stream))["event"] == "queued"
+    finally:
+        works.stop()
+    assert "end" not in [event["event"] for event in stream]
+    stream.close()
+
+
+def test_first_client_of_an_order_gets_its_secret_by_rotation(works: Works) -> None:
+    client = {"name": "erp", "scopes": ["read"]}
+    operation = works.wait_for(works.order(edition="dedicated", first_client=client), "succeeded")
+    path = f"/instances/{operation['object_id']}/clients"
+    made = good(works.admin("GET", path))[0]
+    assert (made["name"], made["scopes"]) == ("erp", ["read"])
+    assert good(works.admin("POST", f"{path}/{made['client_id']}:rotate"))["secret"]
+    refused(
+        works.admin("POST", "/instances", {**_order("x"), "first_client": {"name": "erp", "scopes": []}}),
+        422,
+        "request_invalid",
+    )
+
+
+def _order(name: str) -> dict[str, Any]:
+    return {"customer_id": "cus_0", "edition": "dedicated", "name": name}
