@@ -131,7 +131,10 @@ def test_wrong_method_gets_405_with_those_that_are_right(
 ) -> None:
     taken = {each.path for each in writers if each.method == method}
     with site.nothing_changes(but=METERED):
-        for operation in (each for each in writers if each.path not in taken):
+        # With such a method, `x:rotate` is taken for the id of something that is not there.
+        for operation in (each for each in writers if each.path.rpartition(":")[0] not in taken):
+            if operation.path in taken:
+                continue
             answer = site.call(method, material.path(operation))
             refused(answer, 405, "method_not_allowed")
             assert operation.method in answer.headers["allow"]
