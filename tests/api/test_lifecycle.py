@@ -457,9 +457,14 @@ def test_what_is_retained_no_longer_is_shown_and_found(site: Site, make_instance
 
 def listed(site: Site, **wanted: str) -> dict[str, bool]:
     """Ids of the instances that a filter finds, and whether they are due for erasure."""
-    page = good(site.admin("GET", "/instances", params={"limit": 100, **wanted}))
-    assert not page["page"]["has_more"]
-    return {each["instance_id"]: each["due_for_erasure"] for each in page["data"]}
+    found: dict[str, bool] = {}
+    asked = {"limit": "100", **wanted}
+    while True:
+        page = good(site.admin("GET", "/instances", params=asked))
+        found |= {each["instance_id"]: each["due_for_erasure"] for each in page["data"]}
+        if not page["page"]["has_more"]:
+            return found
+        asked["cursor"] = page["page"]["next"]
 
 
 def test_erasure_by_another_process_is_noticed_and_its_database_let_go(
