@@ -7,7 +7,7 @@ from functools import partial
 from app.core.db import Database, Reader
 from app.core.db_session import DRIVER_ERRORS
 from app.operations.audit import repository
-from app.operations.audit.repository import StoredEntry
+from app.operations.audit.repository import EntryFilter, StoredEntry
 
 
 def read_entries(db: Database, *, after: int, limit: int) -> tuple[list[StoredEntry], int]:
@@ -28,6 +28,33 @@ def read_entries(db: Database, *, after: int, limit: int) -> tuple[list[StoredEn
     except DRIVER_ERRORS:
         numbers = db.read(partial(repository.list_numbers, after=after, limit=limit))
         return [_read_one(db, number) for number in numbers], db.read(repository.last_number)
+
+
+def find_entries(
+    db: Database, wanted: EntryFilter, *, before: int, window: int, limit: int
+) -> list[StoredEntry]:
+    """Entries that fit, newest first, among the `window` numbers below `before`.
+
+    Entries that cannot be read fit whatever is looked for, without content.
+
+    Raises:
+        DomainError: the database does not answer.
+    """
+    try:
+        return db.read(
+            partial(repository.find_entries, wanted=wanted, before=before, window=window, limit=limit)
+        )
+    except DRIVER_ERRORS:
+        if window == 1:
+            return [StoredEntry(sequence=before - 1, entry=None, hash=_hash_of(db, before - 1))]
+    # One of them breaks the query: it is narrowed down to it.
+    upper = window // 2
+    found = find_entries(db, wanted, before=before, window=upper, limit=limit)
+    if len(found) < limit:
+        found += find_entries(
+            db, wanted, before=before - upper, window=window - upper, limit=limit - len(found)
+        )
+    return found
 
 
 def _read_one(db: Database, sequence: int) -> StoredEntry:

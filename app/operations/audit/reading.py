@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
@@ -12,6 +13,7 @@ from app.core.clock import from_us
 from app.core.db import Database
 from app.core.json import JsonObject, load_object
 from app.operations.audit import repository
+from app.operations.audit.entry_table import find_entries
 from app.operations.audit.repository import EntryFilter, StoredEntry
 
 _WINDOW: Final = 20_000
@@ -113,18 +115,19 @@ class AuditReader:
             if before <= 1 or len(found) >= limit:
                 break
             missing = limit - len(found)
-            page = database.read(
-                lambda at, before=before, missing=missing: repository.find_entries(  # type: ignore[misc]
-                    at, wanted, before=before, window=_WINDOW, limit=missing
-                )
-            )
+            page = find_entries(database, wanted, before=before, window=_WINDOW, limit=missing)
             found += page if only is None else [each for each in page if only(each)]
             before = page[-1].sequence if len(page) == missing else max(1, before - _WINDOW)
         entries = tuple(self._show(chain, each) for each in found)
         return EntryPage(entries=entries, next_before=before if before > 1 else None)
 
     def _show(self, chain: str, stored: StoredEntry) -> AuditEntry:
-        entry = stored.entry or _UNREADABLE._replace(sequence=stored.sequence)
+        if stored.entry is not None:
+            with suppress(KeyError, TypeError, ValueError, OverflowError):
+                return self._told(chain, stored.entry, stored.hash)
+        return self._told(chain, _UNREADABLE._replace(sequence=stored.sequence), stored.hash)
+
+    def _told(self, chain: str, entry: ChainEntry, link: str | None) -> AuditEntry:
         return AuditEntry(
             chain=chain,
             sequence=entry.sequence,
@@ -138,7 +141,7 @@ class AuditReader:
             action=entry.action,
             request_id=entry.request_id or None,
             reason=entry.reason or None,
-            hash=stored.hash,
+            hash=link,
         )
 
     def _actor(self, text: str | None) -> EntryActor:

@@ -17,6 +17,7 @@ from app.operations.audit.audit import Audit
 from app.operations.audit.checkpoint import PLATFORM_CHAIN
 from app.operations.audit.export import ExportWish
 from app.operations.audit.key import audit_key, public_keys
+from app.operations.audit.repository import EntryFilter
 from tests.fake.clock import FakeClock
 from tests.integration.app.operations.audit.conftest import AuditWorld
 
@@ -40,6 +41,32 @@ def test_row_of_another_type_is_found_at_its_place(world: AuditWorld, statement:
     assert found in (("changed", 2), ("unchained", 2))
     lines = list(world.audit.export(ExportWish(instance_id=world.instance_id)))
     assert [each.sequence for each in world.check(lines).findings] == [2]
+
+
+BENT = ["data = '[]'", "data = 'x'", "actor = '{}'", "occurred_at_us = 4000000000000000000"]
+
+
+@pytest.mark.parametrize("engine_kind", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    "statement",
+    [
+        *UNREADABLE[:2],
+        *(f"UPDATE outbox_event SET {each} WHERE sequence = 2" for each in BENT),
+    ],
+)
+def test_entry_that_cannot_be_read_is_shown_in_its_place(world: AuditWorld, statement: str) -> None:
+    world.write(world.instance, 3)
+    world.tamper(world.instance, statement)
+    wanted, find = EntryFilter(subject="sub"), world.audit.reader.find
+    page = find(world.instance_id, wanted)
+    assert [(each.sequence, each.type) for each in page.entries] == [
+        (3, "test.done"),
+        (2, "unreadable"),
+        (1, "test.done"),
+    ]
+    first = find(world.instance_id, wanted, limit=2)
+    rest = find(world.instance_id, wanted, before=first.next_before or 0, limit=2)
+    assert first.entries + rest.entries == page.entries
 
 
 @pytest.mark.parametrize("engine_kind", ["sqlite"], indirect=True)
