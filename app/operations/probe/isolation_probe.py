@@ -44,6 +44,7 @@ from app.operations.probe.isolation import (
 )
 from fsb_gateway import ProgrammingJob, ProgrammingStep
 from tenancy import ApiClient, Instance, InstanceDatabases, InstanceProfile, InstanceService
+from tenancy.database.repository import list_visible_databases
 
 _log = logging.getLogger(__name__)
 
@@ -318,7 +319,7 @@ def _try_foreign_database(own: Database, other: Database) -> tuple[Outcome, str]
     if own.dialect != "mariadb" or other.dialect != "mariadb":
         return "not_applicable", "not both on MariaDB"
     name = str(other.engine.url.database)
-    if name in repository.list_databases(own):
+    if name in list_visible_databases(own):
         return "broken", "the other database can be seen"
     return _try_table(own, f"`{name}`.`op`")
 

@@ -137,12 +137,6 @@ def try_to_read(db: Database, table: str) -> str:
     return "read"
 
 
-def list_databases(db: Database) -> set[str]:
-    """Which databases a MariaDB user can see at all."""
-    with db.engine.connect() as connection:
-        return {str(row[0]) for row in connection.exec_driver_sql("SHOW DATABASES")}
-
-
 def _to_result(row: Row) -> ProbeResult:
     checks = cast(list[dict[str, str]], load_json(row.checks))
     return ProbeResult(
