@@ -41,7 +41,7 @@ from tenancy.access.policy import (
     make_policy,
 )
 from tenancy.access.service import AccessService
-from tenancy.contract import ContractCreate, ContractService
+from tenancy.contract.service import ContractCreate, ContractService
 from tenancy.credential import CredentialKey, credential_key
 from tenancy.customer import CustomerService
 from tenancy.database.placed import PlacedDatabases

@@ -14,6 +14,7 @@ from editions.catalog import EDITIONS
 from editions.limit import Contract, check_contract
 from fsb_gateway.job import FIRM_CODE_MAX
 from tenancy import repository
+from tenancy.contract import repository as contract_rows
 from tenancy.country import check_country_code, check_country_codes
 from tenancy.database.port import InstanceDatabases
 from tenancy.errors import (
@@ -67,7 +68,7 @@ class InstanceService:
             record = ContractRecord(
                 instance_id=instance_id, contract=contract, created_at=tx.now, countries=asked.countries
             )
-            repository.add_contract(tx, record)
+            contract_rows.add_contract(tx, record)
             edition = EDITIONS[asked.edition]
             place(tx, instance_id, edition=edition, lines=lines, country=asked.country)
             tx.emit(

@@ -16,7 +16,7 @@ from app.core.ids import InstanceId, new_id
 from app.core.json import JsonObject
 from app.core.origin import Origin
 from tenancy import repository
-from tenancy.contract import ContractService
+from tenancy.contract.service import ContractService
 from tenancy.lifecycle.export import InstanceExporter, in_thread
 from tenancy.lifecycle.plan import END_INSTANCE
 from tenancy.lifecycle.service import retention_days_of, store

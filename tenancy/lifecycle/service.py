@@ -12,7 +12,7 @@ from app.core.errors import InputInvalid
 from app.core.ids import InstanceId, OperationId
 from app.core.json import JsonObject
 from tenancy import repository
-from tenancy.contract import ContractService
+from tenancy.contract.service import ContractService
 from tenancy.errors import NameTaken
 from tenancy.lifecycle.errors import InstanceVersionConflict, LegalReasonMissing
 from tenancy.lifecycle.plan import END_INSTANCE, ERASE_INSTANCE, EXPORT_INSTANCE

@@ -32,7 +32,7 @@ from tenancy import repository
 from tenancy.access import repository as access
 from tenancy.access.client.repository import NewClient, add_client
 from tenancy.access.policy import check_scopes
-from tenancy.contract import ContractService
+from tenancy.contract.service import ContractService
 from tenancy.credential import CLIENT_SECRET_PREFIX, CredentialKey, make_secret
 from tenancy.database.port import InstanceDatabases
 from tenancy.database.repository import list_visible_databases

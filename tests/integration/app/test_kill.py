@@ -66,7 +66,7 @@ class KillableSite(Site):
         (self.settings.data_dir / "kill").unlink(missing_ok=True)
         self._hang_up()
 
-    def flush(self) -> None:
+    def flush(self, *, only: str | None = None) -> None:
         """Lines of another process are waited for, not told."""
 
     def pass_time(self, seconds: float) -> None:

@@ -111,7 +111,7 @@ def test_instances_that_always_fail_do_not_keep_others_from_being_pushed(
         return original(instance_id)
 
     monkeypatch.setattr(world.databases, "open", spoilt)
-    monkeypatch.setattr("tenancy.contract._MOST_PUSHED", 1)
+    monkeypatch.setattr("tenancy.contract.service._MOST_PUSHED", 1)
     world.contracts.add_contract(damaged.instance_id, TWO_LINES)
     assert world.contracts.push_due() == 0
     with monkeypatch.context() as patched:
@@ -312,7 +312,7 @@ def test_new_limits_come_into_an_instance_database_in_one_transaction(
         raise DatabaseUnavailable("away")
 
     with monkeypatch.context() as patched:
-        patched.setattr("tenancy.contract.put_contracts", dies)
+        patched.setattr("tenancy.contract.service.put_contracts", dies)
         world.contracts.add_contract(instance.instance_id, TWO_LINES)
     assert world.cache(instance.instance_id).profile() == before
     assert limit(world, instance) == 1_500

@@ -26,6 +26,7 @@ from editions.metering import put_contracts
 from tenancy import repository
 from tenancy.access.policy import InstanceProfile
 from tenancy.access.repository import write_profile
+from tenancy.contract import repository as contract_rows
 from tenancy.country import check_country_codes
 from tenancy.database.port import InstanceDatabases
 from tenancy.errors import ContractBegun, ContractConflict, ContractNotFound, ContractUnfit
@@ -115,14 +116,14 @@ class ContractService:
             instance = repository.get_instance(tx, instance_id)
             check_state(instance, _CONTRACTED)
             contract = _to_contract(asked, contract_id=contract_id, lines=lines, now=tx.now)
-            known = repository.list_contracts(tx, instance_id)
+            known = contract_rows.list_contracts(tx, instance_id)
             record = ContractRecord(
                 instance_id=instance_id,
                 contract=contract,
                 created_at=tx.now,
                 countries=_check_countries(asked, instance, known, at=contract.effective_from),
             )
-            if not repository.add_contract(tx, record):
+            if not contract_rows.add_contract(tx, record):
                 raise ContractConflict("A contract begins at that instant already.", kind=asked.kind)
             tx.emit(
                 "contract.added",
@@ -150,11 +151,11 @@ class ContractService:
 
         def body(tx: Tx) -> JsonObject:
             repository.raise_config_version(tx, instance_id)
-            known = repository.list_contracts(tx, instance_id)
+            known = contract_rows.list_contracts(tx, instance_id)
             found = next((each for each in known if each.contract.contract_id == contract_id), None)
             if found is None:
                 raise ContractNotFound("The instance has no such contract.")
-            if not repository.withdraw_contract(tx, instance_id, contract_id):
+            if not contract_rows.withdraw_contract(tx, instance_id, contract_id):
                 raise ContractBegun("The contract has begun; add another one.", contract_id=contract_id)
             data: JsonObject = {"contract_id": contract_id}
             tx.emit("contract.withdrawn", subject=instance_id, data=data, before=_describe(found))
@@ -166,7 +167,9 @@ class ContractService:
 
     def list_between(self, *, first: str, last: str) -> dict[str, list[Contract]]:
         """Contract rows of every instance whose id lies between two ids, these included."""
-        return self._db.read(lambda reader: repository.list_contracts_between(reader, first=first, last=last))
+        return self._db.read(
+            lambda reader: contract_rows.list_contracts_between(reader, first=first, last=last)
+        )
 
     def list_contracts(self, instance_id: InstanceId) -> list[ContractRecord]:
         """All contract rows of an instance, by the time from which they hold.
@@ -177,7 +180,7 @@ class ContractService:
 
         def body(reader: Reader) -> list[ContractRecord]:
             repository.get_instance(reader, instance_id)
-            return repository.list_contracts(reader, instance_id)
+            return contract_rows.list_contracts(reader, instance_id)
 
         return self._db.read(body)
 
@@ -262,7 +265,7 @@ class ContractService:
 def _read_config(reader: Reader, instance_id: InstanceId) -> tuple[Instance, list[Contract], datetime]:
     """What should hold, from one view of the database, so that version and content belong together."""
     instance = repository.get_instance(reader, instance_id)
-    records = repository.list_contracts(reader, instance_id)
+    records = contract_rows.list_contracts(reader, instance_id)
     return instance, [record.contract for record in records], reader.now
 
 

@@ -1,0 +1,1 @@
+"""Contracts of instances: dated rows, brought into the instance's own database."""
