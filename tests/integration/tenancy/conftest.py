@@ -7,6 +7,7 @@ import pytest
 
 from app.core.db import Database
 from tests.fake.clock import FakeClock
+from tests.integration.tenancy.workshop import Workshop
 from tests.integration.tenancy.world import KEY, World
 from tests.service.database import EngineKind
 from tests.service.mariadb import MariaDbServer
@@ -32,3 +33,8 @@ def world(
         admin = request.getfixturevalue("mariadb_admin")
     with placed_databases(platform_db, data_dir=tmp_path, key=KEY, clock=clock, admin=admin) as databases:
         yield World(platform=platform_db, databases=databases, clock=clock)
+
+
+@pytest.fixture
+def workshop(platform_db: Database, clock: FakeClock) -> Workshop:
+    return Workshop(platform_db, clock)

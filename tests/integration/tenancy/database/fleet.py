@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import pymysql
+
 from app.core.db import Database, Tx
 from app.core.ids import InstanceId, new_id
 from app.core.json import JsonObject
@@ -49,3 +51,22 @@ def mark(database: Database, text: str = "x") -> None:
 def look(cursor: Any, statement: str) -> list[tuple[Any, ...]]:
     cursor.execute(statement)
     return list(cursor.fetchall())
+
+
+class Raw:
+    def __init__(self, database: Database) -> None:
+        self._connection = database.engine.raw_connection()
+
+    def __enter__(self) -> pymysql.cursors.Cursor:
+        cursor: pymysql.cursors.Cursor = self._connection.cursor()  # type: ignore[assignment]
+        return cursor
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.rollback()
+        self._connection.close()
+
+
+def tables_of(fleet: Fleet, instance_id: InstanceId) -> list[str]:
+    with Raw(fleet.databases.open(instance_id)) as cursor:
+        cursor.execute("SHOW TABLES")
+        return [row[0] for row in cursor.fetchall()]
