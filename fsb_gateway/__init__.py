@@ -59,7 +59,6 @@ from fsb_gateway.job import (
     ProgrammingStep,
     is_name,
 )
-from fsb_gateway.key_wrap import replace_file
 from fsb_gateway.keystore import Keystore
 from fsb_gateway.server import create_gateway_app
 from fsb_gateway.software_driver import sign_message
@@ -123,7 +122,6 @@ __all__ = [
     "public_jwk",
     "read_context",
     "read_update",
-    "replace_file",
     "sign_message",
     "write_context",
 ]

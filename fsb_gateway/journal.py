@@ -25,8 +25,8 @@ from pathlib import Path
 import msgspec
 
 from app.core.clock import Clock, to_us
+from app.core.file import sync_directory
 from fsb_gateway.error import BoxJournalDamaged, BoxJournalUnwritable, JobIdReused
-from fsb_gateway.key_wrap import sync_directory
 
 _log = logging.getLogger(__name__)
 

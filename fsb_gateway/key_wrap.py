@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
 )
 
+from app.core.file import create_file
 from fsb_gateway.error import KeyDamaged, KeyEncryptionKeyExposed, KeyEncryptionKeyMissing
 from fsb_gateway.file_format.key import PrivateKey
 
@@ -65,7 +66,8 @@ def open_key_encryption_key(path: Path, *, may_create: bool) -> bytes:
     if not path.exists():
         if not may_create:
             raise KeyEncryptionKeyMissing("wrapped keys exist, but not their key-encryption key: restore it")
-        _create(path)
+        # Whole or not at all: a crash must not leave half a key behind.
+        create_file(path, os.urandom(_KEY_BYTES))
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         status = os.fstat(descriptor)
@@ -79,49 +81,3 @@ def open_key_encryption_key(path: Path, *, may_create: bool) -> bytes:
     if len(key) != _KEY_BYTES:
         raise KeyDamaged("the key-encryption key has the wrong length", key=path.name)
     return key
-
-
-def _create(path: Path) -> None:
-    """Write it under another name first: a crash must not leave half a key behind."""
-    draft = path.with_name(path.name + ".new")
-    draft.unlink(missing_ok=True)
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(descriptor, os.urandom(_KEY_BYTES))
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    draft.rename(path)
-    sync_directory(path.parent)
-
-
-def sync_directory(path: Path) -> None:
-    """Make renames and new files in a directory survive a loss of power."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a whole file with mode 0600 so that a reader, or a crash, sees the old one or the new one."""
-    draft = path.with_name(path.name + ".new")
-    # What lies under this name is the rest of a crash, or a stranger's link in a folder that others can write to.
-    draft.unlink(missing_ok=True)
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        view = memoryview(content)
-        while view:
-            view = view[os.write(descriptor, view) :]
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    draft.rename(path)
-    sync_directory(path.parent)
-
-
-def remove_file(path: Path) -> None:
-    """Remove a file so that it stays removed after a crash."""
-    path.unlink(missing_ok=True)
-    sync_directory(path.parent)

@@ -25,11 +25,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from app.core.clock import Clock
+from app.core.file import remove_file, replace_file
 from fsb_gateway.error import FirmCodeNotOwned, FirmKeyConflict, KeyDamaged
 from fsb_gateway.file_format.certificate import Issuer, issue_firm_certificate, issue_instance_ca, issue_root
 from fsb_gateway.file_format.key import PrivateKey
 from fsb_gateway.job import Algorithm, check_firm_code, check_name
-from fsb_gateway.key_wrap import KeyWrap, open_key_encryption_key, remove_file, replace_file
+from fsb_gateway.key_wrap import KeyWrap, open_key_encryption_key
 
 _log = logging.getLogger(__name__)
 

@@ -17,6 +17,7 @@ import secrets
 import stat
 from pathlib import Path
 
+from app.core.file import create_file
 from tenancy.errors import CredentialKeyDamaged, CredentialKeyExposed, CredentialKeyMissing
 
 CLIENT_SECRET_PREFIX = "wops_client_"  # noqa: S105 - a prefix that secret scanners can look for
@@ -92,7 +93,7 @@ def credential_key(path: Path, *, may_create: bool = True) -> CredentialKey:
             f"{path.name} is gone, and with it every staff token and client secret: restore it from the backup.",
             file=path.name,
         )
-    _make_key(path)
+    create_file(path, secrets.token_bytes(_KEY_BYTES))
     return _read_key(path)
 
 
@@ -110,28 +111,3 @@ def _read_key(path: Path) -> CredentialKey:
                 file=path.name,
             )
         return CredentialKey(file.read(_KEY_BYTES + 1))
-
-
-def _make_key(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(secrets.token_bytes(_KEY_BYTES))
-            file.flush()
-            os.fsync(file.fileno())
-        # A link appears whole or not at all, and never replaces the key that somebody else has just made.
-        with contextlib.suppress(FileExistsError):
-            os.link(draft, path)
-    finally:
-        draft.unlink()
-    _sync_directory(path.parent)
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

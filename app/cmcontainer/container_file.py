@@ -44,8 +44,9 @@ from app.cmcontainer.errors import (
 from app.cmcontainer.update_rule import AppliedUpdate, apply_update, verify_update
 from app.core.clock import Clock
 from app.core.errors import InputInvalid
+from app.core.file import replace_file
 from app.core.ids import new_id
-from fsb_gateway import FIRM_CODE_MAX, ContextKind, FileMalformed, Update, is_name, replace_file
+from fsb_gateway import FIRM_CODE_MAX, ContextKind, FileMalformed, Update, is_name
 
 # Serials of containers in software start so; ten digits follow. **Source:** reference/domain.md §1.2.
 _SERIAL_PREFIX = "130-"

@@ -6,6 +6,7 @@ import os
 import secrets
 import shutil
 import threading
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from ssl import SSLContext
 from typing import Final
@@ -15,6 +16,7 @@ from app.core import migrate
 from app.core.clock import Clock
 from app.core.db import Database
 from app.core.db_engine import ServerEngines
+from app.core.file import new_file, put_in_place, sync_directory
 from tenancy.database.home import DatabaseHome, name_database
 from tenancy.errors import InstanceDatabaseMissing
 
@@ -53,6 +55,10 @@ class SqliteDirectory:
         """Where the instance's file is, or would be."""
         return self._directory / f"{name_database(home.instance_id, 'sqlite')}.db"
 
+    def exclusively(self, _home: DatabaseHome) -> AbstractContextManager[None]:
+        """One process uses a data directory, and a file gets its name whole and once: there is nothing to shut out."""
+        return nullcontext()
+
     def create(self, home: DatabaseHome) -> None:
         """Make an instance's file if there is none, and bring it to the newest schema."""
         path = self.path(home)
@@ -80,7 +86,7 @@ class SqliteDirectory:
         for suffix in _SUFFIXES:
             path.with_name(path.name + suffix).unlink(missing_ok=True)
         if path.parent.is_dir():
-            _sync_directory(path.parent)
+            sync_directory(path.parent)
 
     def public_url(self, home: DatabaseHome) -> str:
         """The file's URL."""
@@ -104,43 +110,22 @@ class SqliteDirectory:
         template = self._templates / f".template-{migrate.head('instance')}.db"
         with self._making_template:
             if not template.exists():
-                draft = _make_draft(self._templates)
+                draft = _draft_in(self._templates)
+                with new_file(draft):
+                    pass
                 migrate.upgrade(_url(draft), "instance")
-                _put_in_place(draft, template)
-        draft = _make_draft(self._directory)
-        shutil.copyfile(template, draft)
-        _put_in_place(draft, path)
+                with draft.open("rb") as file:
+                    os.fsync(file.fileno())
+                put_in_place(draft, template)
+        draft = _draft_in(self._directory)
+        with template.open("rb") as source, new_file(draft) as file:
+            shutil.copyfileobj(source, file)
+        put_in_place(draft, path)
 
 
-def _make_draft(directory: Path) -> Path:
-    """A file that nobody else writes to. What a killed process leaves behind is empty of data."""
-    path = directory / f".draft-{secrets.token_hex(8)}"
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    return path
-
-
-def _put_in_place(draft: Path, path: Path) -> None:
-    """Give a finished file its name, whole or not at all, unless somebody else was faster."""
-    descriptor = os.open(draft, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    try:
-        os.link(draft, path)
-    except FileExistsError:
-        return
-    finally:
-        draft.unlink()
-    _sync_directory(path.parent)
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _draft_in(directory: Path) -> Path:
+    """A name that nobody else writes to. What a killed process leaves behind is empty of data."""
+    return directory / f".draft-{secrets.token_hex(8)}"
 
 
 def _url(path: Path) -> str:

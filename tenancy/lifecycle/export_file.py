@@ -14,7 +14,6 @@ Times are microseconds since 1970 UTC, booleans 0 or 1, lists and maps JSON text
 
 from __future__ import annotations
 
-import os
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from typing import Final
 
 from app.core.clock import to_text
 from app.core.db import Database, Reader, Row
+from app.core.file import new_file
 from app.core.json import JsonObject, JsonValue, dump_json
 from tenancy.lifecycle import repository
 from tenancy.lifecycle.errors import ExportNotWritten
@@ -109,21 +109,17 @@ def _head(instance: Instance, at: datetime) -> JsonObject:
 
 def _write(reader: Reader, path: Path, stored: tuple[StoredTable, ...], head: JsonObject) -> str:
     path.unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-            files: list[JsonValue] = [_write_table(reader, archive, table) for table in stored]
-            manifest = dump_json(
-                {
-                    **head,
-                    "schema_revision": _revision(reader, stored),
-                    "audit_chain": repository.find_chain_head(reader),
-                    "files": files,
-                }
-            )
-            archive.writestr(_entry(MANIFEST), manifest)
-        file.flush()
-        os.fsync(file.fileno())
+    with new_file(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        files: list[JsonValue] = [_write_table(reader, archive, table) for table in stored]
+        manifest = dump_json(
+            {
+                **head,
+                "schema_revision": _revision(reader, stored),
+                "audit_chain": repository.find_chain_head(reader),
+                "files": files,
+            }
+        )
+        archive.writestr(_entry(MANIFEST), manifest)
     return manifest
 
 

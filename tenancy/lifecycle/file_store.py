@@ -7,7 +7,6 @@ audit/erased/<instance>.jsonl   digests and circumstances of each entry, without
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable
 from hashlib import sha256
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from app.core.chain import GENESIS, ChainEntry, entry_digest
+from app.core.file import new_file, sync_directory
 from app.core.json import JsonObject, dump_json
 from tenancy.lifecycle.errors import ExportNotWritten
 
@@ -57,14 +57,14 @@ class FileStore:
             self._draft(export_id, token).replace(self.export(export_id))
         except FileNotFoundError as error:
             raise ExportNotWritten("The export is being written by somebody else.") from error
-        _sync(self._exports)
+        sync_directory(self._exports)
 
     def remove_export(self, export_id: str) -> None:
         """Remove an export and its drafts, if they are there."""
         self.export(export_id).unlink(missing_ok=True)
         self._remove_drafts(export_id)
         if self._exports.exists():
-            _sync(self._exports)
+            sync_directory(self._exports)
 
     def _draft(self, export_id: str, token: int) -> Path:
         return self._exports / f".draft-{_check(export_id)}-{token}"
@@ -85,7 +85,7 @@ class FileStore:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             written = _write_chain(draft, instance_id, entries)
             draft.replace(path)
-            _sync(path.parent)
+            sync_directory(path.parent)
         except OSError as error:
             draft.unlink(missing_ok=True)
             raise ExportNotWritten("The audit chain could not be kept.", errno=error.errno) from error
@@ -101,8 +101,7 @@ def _write_chain(
 ) -> JsonObject:
     count, digest = 0, sha256()
     path.unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
+    with new_file(path) as file:
 
         def put(value: JsonObject) -> None:
             line = dump_json(value).encode() + b"\n"
@@ -115,8 +114,6 @@ def _write_chain(
             put(_without_content(entry, link))
             count += 1
         put({"kind": "end", "entry": 0, "digest": count, "checkpoint": 0})
-        file.flush()
-        os.fsync(file.fileno())
     return {"entries": count, "sha256": digest.hexdigest()}
 
 
@@ -138,12 +135,3 @@ def _check(identifier: str) -> str:
     if not _ID.match(identifier):
         raise ValueError("that is no id")
     return identifier
-
-
-def _sync(directory: Path) -> None:
-    """Make sure that a name outlives a power cut."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -13,8 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from app.core.file import new_file, sync_directory
 from app.core.json import JsonObject, dump_json
-from app.operations.audit.key import sync_directory
 from app.operations.audit.verify_audit import Checkpoint, Round, read_round
 
 _BLOCK_BYTES: Final = 65_536
@@ -87,11 +87,8 @@ class CheckpointFile:
                 return
         draft = self._path.with_name(f".{self._path.name}")
         draft.unlink(missing_ok=True)
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file, self._path.open("rb") as lines:
+        with new_file(draft) as file, self._path.open("rb") as lines:
             file.writelines(line for line in lines if not _is_thinnable(line, before))
-            file.flush()
-            os.fsync(file.fileno())
         draft.replace(self._path)
         sync_directory(self._path.parent)
 

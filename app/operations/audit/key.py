@@ -7,7 +7,6 @@ per key that ever signed: to be handed out, and kept elsewhere.
 from __future__ import annotations
 
 import base64
-import contextlib
 import os
 import secrets
 import stat
@@ -18,6 +17,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from app.core.errors import DomainError
+from app.core.file import create_file, replace_file
 from app.operations.audit.verify_audit import key_id_of, read_keys
 
 _SEED_BYTES: Final = 32
@@ -76,12 +76,13 @@ def audit_key(folder: Path) -> AuditKey:
                 " elsewhere and remove it here.",
                 file=path.name,
             )
-        _make(path)
+        create_file(path, secrets.token_bytes(_SEED_BYTES))
     key = AuditKey(_read(path))
     # An empty one is what a full disk or a power cut has left: the key knows its own line.
     written = public.read_text("ascii", "replace").strip() if public.exists() else ""
     if not written or key.key_id not in public_keys(folder):
-        _write(public, "".join(f"{line}\n" for line in (*written.splitlines(), key.public_line)))
+        lines = (*written.splitlines(), key.public_line)
+        replace_file(public, "".join(f"{line}\n" for line in lines).encode("ascii"))
     return key
 
 
@@ -109,40 +110,3 @@ def _read(path: Path) -> bytes:
     if len(seed) != _SEED_BYTES:
         raise AuditKeyUnfit(f"{path.name} is damaged: restore it from the backup.", file=path.name)
     return seed
-
-
-def _make(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(secrets.token_bytes(_SEED_BYTES))
-            file.flush()
-            os.fsync(file.fileno())
-        # A link appears whole or not at all, and never replaces the key that somebody else has just made.
-        with contextlib.suppress(FileExistsError):
-            os.link(draft, path)
-    finally:
-        draft.unlink()
-    sync_directory(path.parent)
-
-
-def _write(path: Path, text: str) -> None:
-    """Replace a file by a whole one."""
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    with draft.open("x", encoding="ascii") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
-    sync_directory(path.parent)
-
-
-def sync_directory(path: Path) -> None:
-    """Make sure that a name in a directory outlives a power cut."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

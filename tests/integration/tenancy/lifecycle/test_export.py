@@ -22,8 +22,8 @@ from tenancy.lifecycle import repository
 from tenancy.lifecycle.errors import ExportDamaged, ExportNotFound, ExportNotWritten, InstanceStateUnfit
 from tenancy.lifecycle.export import LONGEST_KEPT, MOST_KEPT
 from tenancy.lifecycle.export_file import digest_of, write_export
+from tests.fake.killed import Killed
 from tests.integration.tenancy.lifecycle.life import Life, killed_in, read_export
-from tests.integration.tenancy.world import Killed
 
 
 def emit(life: Life, instance_id: InstanceId, count: int) -> None:
@@ -194,7 +194,7 @@ def test_export_onto_a_full_disk_is_given_up_with_its_reason_and_nothing_is_left
 
     operation = life.service.request_export(acme.instance_id).value
     with monkeypatch.context() as patched:
-        patched.setattr("tenancy.lifecycle.export_file.os.fsync", full)
+        patched.setattr("app.core.file.os.fsync", full)
         failed = life.run(operation)
     assert (failed.state, failed.error_code) == ("failed", "export_not_written")
     assert list((life.data_dir / "exports").iterdir()) == []
