@@ -23,7 +23,7 @@ ContractKind = Literal["base", "temporary_lines"]
 _MOST_LINES = 1_000
 """Far above any sensible number of lines; keeps a slip of the keyboard out of the limits. A choice of
 ours."""
-_MOST_NEGOTIATED = 10**12
+MOST_NEGOTIATED = 10**12
 """Far above any sensible month; keeps sums within 64 bits. A choice of ours."""
 
 
@@ -234,7 +234,5 @@ def _check_limits(limits: Mapping[Meter, int]) -> None:
     for meter, amount in limits.items():
         if meter not in METERS:
             raise ContractInvalid("There is no such meter.", field="limits", known=list(METERS))
-        if not 0 <= amount <= _MOST_NEGOTIATED:
-            raise ContractInvalid(
-                "A negotiated limit is out of range.", field="limits", most=_MOST_NEGOTIATED
-            )
+        if not 0 <= amount <= MOST_NEGOTIATED:
+            raise ContractInvalid("A negotiated limit is out of range.", field="limits", most=MOST_NEGOTIATED)

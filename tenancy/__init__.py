@@ -50,9 +50,10 @@ from tenancy.database.sealing import PasswordSeal
 from tenancy.errors import TenancyError
 from tenancy.instance import InstanceOpener, InstanceService
 from tenancy.name import NAME_PATTERN, RESERVED_NAMES, check_name, is_name
+from tenancy.operation.firm_key import FirmKeyInstaller
 from tenancy.operation.kind import NotYet, OperationKind, StepContext
 from tenancy.operation.plan import Operation, OperationPlan, OperationState, Step, StepPlan
-from tenancy.operation.provision import FirmKeyInstaller, InstanceProvisioner
+from tenancy.operation.provision import InstanceProvisioner
 from tenancy.operation.repository import LogLine
 from tenancy.operation.runner import OperationRunner, Patience
 from tenancy.operation.service import Decision, OperationService

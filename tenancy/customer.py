@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
 from app.core.command import Command, Done
 from app.core.db import Database, Tx
@@ -16,7 +17,8 @@ from tenancy.name import check_name
 from tenancy.record import Customer, check_limit
 from tenancy.transaction import carry_out
 
-_LONGEST_DISPLAY_NAME = 120
+LONGEST_DISPLAY_NAME: Final = 120
+"""Characters. Our own decision."""
 
 
 class CustomerService:
@@ -110,6 +112,8 @@ class CustomerService:
 
 
 def _check_display_name(shown: str) -> str:
-    if not shown or len(shown) > _LONGEST_DISPLAY_NAME or not shown.isprintable():
-        raise InputInvalid("A display name has 1 to 120 printable characters.", field="display_name")
+    if not shown or len(shown) > LONGEST_DISPLAY_NAME or not shown.isprintable():
+        raise InputInvalid(
+            f"A display name has 1 to {LONGEST_DISPLAY_NAME} printable characters.", field="display_name"
+        )
     return shown

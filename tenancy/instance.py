@@ -100,6 +100,15 @@ class InstanceService:
             raise InstanceNotFound("There is no such instance.")
         return found
 
+    def require_unerased(self, instance_id: InstanceId) -> None:
+        """Refuse what looks into the data of an instance that has none any more.
+
+        Raises:
+            InstanceNotFound: there is none of that id.
+            InstanceErased: nothing of it is left.
+        """
+        _refuse_erased(self.get_instance(instance_id))
+
     def last_change(self) -> int:
         """A number to begin with at `list_changed`: read it before the instances themselves."""
         return self._db.read(last_sequence)
@@ -172,8 +181,7 @@ class InstanceOpener:
             InstanceErased: nothing of it is left.
         """
         instance = self._db.read(lambda reader: repository.get_instance(reader, instance_id))
-        if instance.state == "erased":
-            raise InstanceErased("The instance's data have been erased.")
+        _refuse_erased(instance)
         if not instance.is_kept:
             raise InstanceNotReady("The instance is not ready.", state=instance.state)
         try:
@@ -182,6 +190,11 @@ class InstanceOpener:
             raise InstanceNotReady(
                 "The instance's database cannot be found.", state=instance.state
             ) from error
+
+
+def _refuse_erased(instance: Instance) -> None:
+    if instance.state == "erased":
+        raise InstanceErased("The instance's data have been erased.")
 
 
 def _start(tx: Tx, instance_id: InstanceId, asked: InstanceCreate) -> OperationId:

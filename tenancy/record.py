@@ -147,7 +147,7 @@ def describe_instance(instance: Instance, contracts: Sequence[Contract], *, at: 
         lines=line_names(instance.placement_name, find_edition(instance.edition), lines=instance.lines),
         web_services=base is not None and edition.web_services,
         config_version=instance.config_version,
-        frozen=not instance.is_open and instance.state != "provisioning",
+        frozen=instance.state in ("frozen", "ended"),
     )
 
 

@@ -38,7 +38,7 @@ from app.core.errors import (
 from app.core.ids import new_id
 from app.core.json import JsonObject, dump_json, load_object
 from app.core.origin import UNNAMED, Origin
-from app.core.outbox_chain import ChainBehind, ChainEnd, Link, chain_some, has_unchained
+from app.core.outbox_chain import ChainBehind, ChainEnd, chain_some, has_unchained
 from app.core.schema import instance_metadata
 
 if TYPE_CHECKING:
@@ -215,11 +215,6 @@ class Database:
     def engine(self) -> Engine:
         """For migrations and tests; everything else goes through `run_tx` and `read`."""
         return self._engine
-
-    @property
-    def last_link(self) -> Link | None:
-        """The newest link of the audit chain that was written through here; None before the first."""
-        return self.chain_end.link
 
     def close(self) -> None:
         """Close all idle connections."""

@@ -17,7 +17,7 @@ import pymysql
 from pymysql.connections import Connection
 
 from app.core.db_engine import LOOPBACK, make_tls_context
-from app.core.errors import DomainError
+from app.core.errors import DatabaseUnavailable, DomainError
 from app.core.ids import new_id
 
 OLDEST_VERSION: Final = (10, 11)
@@ -26,6 +26,8 @@ MOST_USER_CONNECTIONS: Final = 64
 """Of one instance's user, from all processes: eight of them with eight each. Our own decision."""
 CHECK_PREFIX: Final = "wops_check_"
 """Of databases that are there for a moment, to try a server out."""
+_LONGEST_WAIT_SECONDS: Final = 30
+"""For somebody else who makes or removes the same database; both take a second. Our own decision."""
 _NAME: Final = re.compile(r"wops_[a-z0-9_]{1,58}\Z")
 _VERSION: Final = re.compile(r"(\d+)\.(\d+)\.\d+.*MariaDB", re.IGNORECASE)
 _RIGHTS: Final = "SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, DROP, INDEX, REFERENCES"
@@ -121,6 +123,20 @@ class ServerAdmin:
         with self._session() as cursor:
             cursor.execute(f"SHOW DATABASES LIKE '{_escape(prefix)}%'")
             return [str(row[0]) for row in cursor.fetchall()]
+
+    @contextmanager
+    def exclusively(self, name: str) -> Iterator[None]:
+        """Nobody else who asks for the same is in this block, in this process or another on the same server.
+
+        Raises:
+            DatabaseUnavailable: somebody was, for too long.
+        """
+        with self._session() as cursor:
+            cursor.execute("SELECT GET_LOCK(%s, %s)", [_check_name(name), _LONGEST_WAIT_SECONDS])
+            if cursor.fetchone() != (1,):
+                raise DatabaseUnavailable("Somebody else is making or removing this database; try again.")
+            # The lock ends with the connection.
+            yield
 
     def has_tables(self, name: str) -> bool:
         """Whether there is anything in a database."""

@@ -144,8 +144,18 @@ def _transport_of(url: URL) -> dict[str, object]:
     return {"ssl_disabled": True} if url.host in LOOPBACK and not is_own_choice else {}
 
 
+_PRAGMAS: Final = (
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "foreign_keys=ON",
+    "busy_timeout=5000",
+    # What is deleted is overwritten, however SQLite was built: an erased key must not stay in a free page.
+    "secure_delete=ON",
+)
+
+
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000"):
+    for pragma in _PRAGMAS:
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()

@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self, cast
+from typing import Final, Self, cast
+from urllib.parse import quote
 
 import httpx
 
@@ -22,6 +23,8 @@ from app.core.json import JsonObject, JsonValue
 
 _TIMEOUT_SECONDS = 30.0
 _EXCERPT = 200
+_REASON: Final = "Wops-Reason"
+"""Header of a change by staff: why, percent-encoded UTF-8."""
 
 
 class NetError(DomainError):
@@ -95,6 +98,7 @@ class ApiSession:
         socket: a Unix socket to go through instead of the address.
         bearer: staff token.
         basic: user name and secret of an API client.
+        reason: why things are changed; goes with every request that is not a reading one.
 
     Raises:
         InputInvalid: that is no address, or the token has other than ASCII characters.
@@ -107,12 +111,14 @@ class ApiSession:
         socket: Path | None = None,
         bearer: str | None = None,
         basic: tuple[str, str] | None = None,
+        reason: str | None = None,
     ) -> None:
         _check_address(base_url)
         transport = httpx.HTTPTransport(uds=str(socket)) if socket is not None else None
         if bearer is not None and not (bearer.isascii() and bearer.isprintable()):
             raise InputInvalid("A staff token has letters, digits, `-` and `_` only.", field="token")
         headers = {"Authorization": f"Bearer {bearer}"} if bearer is not None else {}
+        self._change_headers = {_REASON: quote(reason, safe="")} if reason else {}
         self._where = base_url if socket is None else str(socket)
         self._client = httpx.Client(
             base_url=base_url,
@@ -189,9 +195,10 @@ class ApiSession:
         """Change parts of a version of something."""
         return self._send("PATCH", path, body=body, headers={"If-Match": if_match})
 
-    def delete(self, path: str, *, if_match: str) -> Reply:
-        """Remove a version of something."""
-        return self._send("DELETE", path, headers={"If-Match": if_match})
+    def delete(self, path: str, *, if_match: str | None = None, **query: str | int) -> Reply:
+        """Remove something, or the version of it where one is asked for."""
+        headers = {} if if_match is None else {"If-Match": if_match}
+        return self._send("DELETE", path, query=query, headers=headers)
 
     def _send(
         self,
@@ -202,8 +209,9 @@ class ApiSession:
         query: Mapping[str, str | int] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Reply:
+        sent = dict(headers or {}) if method == "GET" else {**self._change_headers, **(headers or {})}
         try:
-            answer = self._client.request(method, path, json=body, params=query or None, headers=headers)
+            answer = self._client.request(method, path, json=body, params=query or None, headers=sent)
         except httpx.InvalidURL as error:
             raise InputInvalid(f"{path[:_EXCERPT]!r} cannot be asked for.", field="path") from error
         except httpx.HTTPError as error:

@@ -1,8 +1,8 @@
 """How fast a client may call one line: a token bucket per principal. Pure core: seconds are passed in.
 
-Own code instead of the library `limits` (in memory, sliding or moving window): this runs at every call, and a metered
-read must stay within a fifth of a plain one. A bucket costs under a microsecond; a hit of that library's cheapest
-in-memory strategy takes a lock, a timer thread and some ten times as long.
+Own code instead of the library `limits`: it has windows only, no bucket with a rate and a burst, starts a timer
+thread for each store in memory, and needs a second look for what the RateLimit headers say. Measured on one core with
+limits 5.8: a bucket 1.1 µs; a hit of its strategies 3.7–7.3 µs, with that second look 11–15 µs.
 """
 
 from __future__ import annotations

@@ -11,9 +11,9 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, cast
 
-from app.core.clock import to_text
+from app.core.clock import from_us, to_text, to_us
 from app.core.command import Command, Done
 from app.core.db import Database, Reader, Tx
 from app.core.errors import DomainError
@@ -202,12 +202,14 @@ class ContractService:
                 tx.emit(
                     "instance.configured", subject=instance_id, data=_describe_profile(profile), before=before
                 )
-            return {}
+            return {"at_us": to_us(now)}
 
         version = instance.config_version
         op_id = f"config:{instance_id}:{version}"
-        self._databases.open(instance_id).run_tx(op_id, body, origin=_PUSHING)
-        due = next_boundary(contracts, at=now)
+        answer = self._databases.open(instance_id).run_tx(op_id, body, origin=_PUSHING)
+        # What the instance was told then holds until the first boundary after that, even if this is a repeat.
+        told_at = from_us(cast(int, answer.value.get("at_us", to_us(now))))
+        due = next_boundary(contracts, at=told_at)
 
         def applied(tx: Tx) -> JsonObject:
             repository.set_applied(tx, instance_id, version=version, due=due)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from ssl import SSLContext
 from typing import Protocol
 
@@ -19,6 +20,10 @@ class DatabaseDriver(Protocol):
 
     def trust(self, tls_ca: str | None) -> None:
         """Have the server prove itself by another authority from now on."""
+        ...
+
+    def exclusively(self, home: DatabaseHome, /) -> AbstractContextManager[None]:
+        """Nobody else makes or removes this database meanwhile, in whatever process."""
         ...
 
     def create(self, home: DatabaseHome) -> None:

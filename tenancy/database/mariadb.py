@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from ssl import SSLContext
 from typing import Final
@@ -32,7 +33,6 @@ from tenancy.server.record import split_address
 
 _DRAFT: Final = "wops_draft_"
 _UUID: Final = re.compile(r"[0-9a-f]{32}\Z")
-_CREATED_AT_ONCE: Final = 64
 _DRAFT_LIVES: Final = timedelta(hours=1)
 """Longer than a migration of an empty database on the slowest machine; what is older was left by a killed process."""
 
@@ -54,7 +54,6 @@ class MariaDbServer:
         self._admin = admin
         self._engines = engines
         self._clock = clock
-        self._creating = tuple(threading.Lock() for _ in range(_CREATED_AT_ONCE))
         self._making_schema = threading.Lock()
         self._schema: SchemaCopy | None = None
 
@@ -68,7 +67,7 @@ class MariaDbServer:
         self._engines.trust(tls_ca)
 
     def create(self, home: DatabaseHome) -> None:
-        """Make database, user and schema, or finish what was begun.
+        """Make database, user and schema, or finish what was begun. To be called within `exclusively`.
 
         Tables without the mark of a revision are what a killed attempt left, maybe of an older wops: nobody was served
         from them, and they are made anew.
@@ -81,13 +80,21 @@ class MariaDbServer:
         admin.make_database(home.database_name, home.password or "")
         database = self.open(home)
         try:
-            with self._creating[hash(home.database_name) % _CREATED_AT_ONCE]:
-                self._make_schema(admin, home, read_revision(database))
+            self._make_schema(admin, home, read_revision(database))
         finally:
             database.close()
 
+    @contextmanager
+    def exclusively(self, home: DatabaseHome) -> Iterator[None]:
+        """Nobody else makes or removes the database meanwhile: another one's half-made tables are no leftovers.
+
+        Raises:
+            ServerUnreachable, ServerRejected, DatabaseUnavailable: not now.
+        """
+        with self._admin().exclusively(home.database_name):
+            yield
+
     def _make_schema(self, admin: ServerAdmin, home: DatabaseHome, revision: str | None) -> None:
-        """One thread at a time for each database: another one's half-made tables are no leftovers."""
         if revision is None:
             schema = self._schema_copy(admin)
             if admin.has_tables(home.database_name):

@@ -121,7 +121,11 @@ class PlacedDatabases:
         """Make an instance's database on the first server of its placement, or finish what was begun."""
         home = self._assign(instance_id)
         driver = self.driver(home.place)
-        driver.create(home)
+        with driver.exclusively(home):
+            if self._find_home(instance_id) is None:
+                # Whoever was held up here for long comes too late.
+                raise InstanceNotPlaced("The instance's database has been removed meanwhile.")
+            driver.create(home)
         with self._lock:
             self._homes[instance_id] = home
         return driver.public_url(home)
@@ -146,7 +150,6 @@ class PlacedDatabases:
         if home is None:
             return
         self._forget(instance_id)
-        self.driver(home.place).drop(home)
 
         def body(tx: Tx) -> JsonObject:
             if repository.remove_home(tx, instance_id):
@@ -155,7 +158,10 @@ class PlacedDatabases:
                 )
             return {}
 
-        self._platform.run_tx(new_id("op"), body, origin=system_origin("removeInstanceDatabase"))
+        driver = self.driver(home.place)
+        with driver.exclusively(home):
+            driver.drop(home)
+            self._platform.run_tx(new_id("op"), body, origin=system_origin("removeInstanceDatabase"))
         self._forget(instance_id)
 
     def migration_url(self, instance_id: InstanceId) -> str:

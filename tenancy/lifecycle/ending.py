@@ -11,13 +11,15 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Final, Protocol, cast
 
+from anyio import to_thread
+
 from app.core.db import Database, Tx
 from app.core.ids import InstanceId, new_id
 from app.core.json import JsonObject
 from app.core.origin import Origin
 from tenancy import repository
 from tenancy.contract.service import ContractService
-from tenancy.lifecycle.export import InstanceExporter, in_thread
+from tenancy.lifecycle.export import InstanceExporter
 from tenancy.lifecycle.plan import END_INSTANCE
 from tenancy.lifecycle.service import retention_days_of, store
 from tenancy.lifecycle.state import check_retention, move
@@ -80,10 +82,10 @@ class InstanceEnder:
         def change(instance: Instance) -> Instance:
             return move(instance, "freeze", to="frozen") if instance.state == "ready" else instance
 
-        await in_thread(lambda: self._change(context, "instance.frozen", change))
+        await to_thread.run_sync(lambda: self._change(context, "instance.frozen", change))
         await context.check_owner()
         # Not left to the loop: what follows relies on lines that let nobody in.
-        await in_thread(lambda: self._contracts.push_config(InstanceId(context.object_id)))
+        await to_thread.run_sync(lambda: self._contracts.push_config(InstanceId(context.object_id)))
         return None
 
     async def _settle(self, context: StepContext) -> NotYet | None:
@@ -110,14 +112,14 @@ class InstanceEnder:
                 return instance
             return move(instance, "end", to="ended", retained_until=self._db.clock.now() + days)
 
-        await in_thread(lambda: self._change(context, "instance.ended", change))
+        await to_thread.run_sync(lambda: self._change(context, "instance.ended", change))
         return None
 
     async def _reinstate(self, context: StepContext) -> NotYet | None:
         def change(instance: Instance) -> Instance:
             return move(instance, "reinstate", to="frozen") if instance.state == "ended" else instance
 
-        await in_thread(lambda: self._change(context, "instance.reinstated", change))
+        await to_thread.run_sync(lambda: self._change(context, "instance.reinstated", change))
         return None
 
     async def _unfreeze(self, context: StepContext) -> NotYet | None:
@@ -129,9 +131,9 @@ class InstanceEnder:
                 return instance
             return move(instance, "unfreeze", to="ready")
 
-        await in_thread(lambda: self._change(context, "instance.unfrozen", change))
+        await to_thread.run_sync(lambda: self._change(context, "instance.unfrozen", change))
         self_id = InstanceId(context.object_id)
-        await in_thread(lambda: self._contracts.push_soon(self_id))
+        await to_thread.run_sync(lambda: self._contracts.push_soon(self_id))
         return None
 
     def _change(self, context: StepContext, event: str, change: _Change) -> None:

@@ -16,7 +16,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Protocol
+
+from anyio import to_thread
 
 from app.core.db import Database, Reader, Tx
 from app.core.ids import InstanceId, new_id
@@ -35,27 +36,15 @@ from tenancy.lifecycle.certificate import (
 )
 from tenancy.lifecycle.ending import InstanceLines, change_instance
 from tenancy.lifecycle.errors import ErasureCertificateNotFound
-from tenancy.lifecycle.export import InstanceExporter, in_thread
+from tenancy.lifecycle.export import InstanceExporter
 from tenancy.lifecycle.file_store import FileStore
 from tenancy.lifecycle.plan import ERASE_INSTANCE
 from tenancy.lifecycle.state import move
 from tenancy.operation import repository as operations
+from tenancy.operation.firm_key import FirmKeyInstaller, FirmKeys
 from tenancy.operation.kind import NotYet, OperationKind, StepContext
-from tenancy.placement import SHARED_POOL
 from tenancy.record import Instance
 from tenancy.server.placing import release
-
-
-class FirmKeyRemover(Protocol):
-    """What erasure asks of the Firm Security Boxes."""
-
-    async def remove_firm_key(self, instance_id: str, firm_code: int) -> object:
-        """Destroy a firm key in every box that holds it. Safe to repeat."""
-        ...
-
-    async def remove_box(self, name: str) -> object:
-        """Take a box out of service. Safe to repeat."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +63,7 @@ class EraserParts:
     databases: InstanceDatabases
     files: FileStore
     exporter: InstanceExporter
-    boxes: FirmKeyRemover
+    boxes: FirmKeyInstaller
     lines: InstanceLines
     signer: Signer
 
@@ -90,6 +79,7 @@ class InstanceEraser:
     def __init__(self, db: Database, parts: EraserParts) -> None:
         self._db = db
         self._parts = parts
+        self._keys = FirmKeys(db, parts.boxes)
 
     def operation_kind(self) -> OperationKind:
         """What the runner needs."""
@@ -121,13 +111,13 @@ class InstanceEraser:
     async def _take_inventory(self, context: StepContext) -> NotYet | None:
         instance_id = InstanceId(context.object_id)
         await context.check_owner()
-        inventory = await in_thread(lambda: self._look(instance_id))
+        inventory = await to_thread.run_sync(lambda: self._look(instance_id))
 
         def body(tx: Tx) -> JsonObject:
             repository.put_draft(tx, instance_id, dump_json(inventory))
             return {}
 
-        await in_thread(lambda: self._db.run_tx(new_id("op"), body, origin=context.origin))
+        await to_thread.run_sync(lambda: self._db.run_tx(new_id("op"), body, origin=context.origin))
         return None
 
     async def _drop_inventory(self, context: StepContext) -> NotYet | None:
@@ -142,25 +132,20 @@ class InstanceEraser:
             self._db.run_tx(new_id("op"), body, origin=context.origin)
 
         await context.check_owner()
-        await in_thread(work)
+        await to_thread.run_sync(work)
         return None
 
     async def _drop_database(self, context: StepContext) -> NotYet | None:
         instance_id = InstanceId(context.object_id)
         await context.check_owner()
-        await in_thread(lambda: self._mark_erased(context))
+        await to_thread.run_sync(lambda: self._mark_erased(context))
         await self._parts.lines.forget(instance_id)
-        await in_thread(lambda: self._parts.databases.drop(instance_id))
+        await to_thread.run_sync(lambda: self._parts.databases.drop(instance_id))
         return None
 
     async def _remove_firm_key(self, context: StepContext) -> NotYet | None:
-        instance = await in_thread(lambda: self._get(InstanceId(context.object_id)))
-        await context.check_owner()
-        await self._parts.boxes.remove_firm_key(instance.instance_id, instance.firm_code)
-        for box in await in_thread(lambda: self._db.read(platform.list_boxes)):
-            if box.pool == instance.pool != SHARED_POOL:
-                await self._parts.boxes.remove_box(box.name)
-        await in_thread(lambda: self._forget_boxes(instance, context))
+        instance = await to_thread.run_sync(lambda: self._get(InstanceId(context.object_id)))
+        await self._keys.remove(context, instance)
         return None
 
     async def _delete_exports(self, context: StepContext) -> NotYet | None:
@@ -172,26 +157,12 @@ class InstanceEraser:
                 # Whatever the row says: the file of a deletion that was killed half-way may still be there.
                 self._parts.exporter.delete(export, origin=context.origin)
 
-        await in_thread(work)
+        await to_thread.run_sync(work)
         return None
 
     async def _certify(self, context: StepContext) -> NotYet | None:
-        await in_thread(lambda: self._close(context))
+        await to_thread.run_sync(lambda: self._close(context))
         return None
-
-    def _forget_boxes(self, instance: Instance, context: StepContext) -> None:
-        """The next start of a gateway does not set up what nobody uses any more."""
-
-        def body(tx: Tx) -> JsonObject:
-            gone = 0 if instance.pool == SHARED_POOL else repository.remove_boxes(tx, instance.pool)
-            if gone:
-                tx.emit("pool.removed", subject=instance.pool, data={"boxes": gone})
-            data: JsonObject = {"firm_code": instance.firm_code, "pool": instance.pool}
-            tx.emit("firm_key.removed", subject=instance.instance_id, data=data)
-            return {}
-
-        op_id = f"firm_key.removed:{context.operation.operation_id}"
-        self._db.run_tx(op_id, body, origin=context.origin)
 
     def _mark_erased(self, context: StepContext) -> None:
         """Before the database goes: from here on nobody looks for it, and callers get the 404 of what is not there."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Final, TypeVar
 
-import anyio.to_thread
+from anyio import to_thread
 
-from app.core.db import Database, Tx
+from app.core.db import Database, Reader, Tx
 from app.core.errors import DatabaseUnavailable
 from app.core.ids import InstanceId, new_id
 from app.core.json import JsonObject
@@ -64,16 +63,18 @@ class InstanceExporter:
     async def make(self, context: StepContext, *, final: bool) -> None:
         """Write the operation's export, unless an earlier attempt has."""
         instance_id, export_id = InstanceId(context.object_id), str(context.operation.operation_id)
-        found = await in_thread(
+        found = await to_thread.run_sync(
             lambda: self._db.read(lambda reader: repository.find_export(reader, instance_id, export_id))
         )
         if found is not None:
             return
         token = context.operation.version
-        export = await in_thread(lambda: self._write(instance_id, export_id, final=final, token=token))
+        export = await to_thread.run_sync(
+            lambda: self._write(instance_id, export_id, final=final, token=token)
+        )
         await context.check_owner()
-        await in_thread(lambda: self._publish(export, token, context.origin))
-        await in_thread(lambda: self._remove_surplus(instance_id))
+        await to_thread.run_sync(lambda: self._publish(export, token, context.origin))
+        await to_thread.run_sync(lambda: self._remove_surplus(instance_id))
 
     async def undo(self, context: StepContext) -> NotYet | None:
         """Step back: leave no file, whole or half."""
@@ -87,7 +88,7 @@ class InstanceExporter:
             else:
                 self.delete(found, origin=context.origin)
 
-        await in_thread(work)
+        await to_thread.run_sync(work)
         return None
 
     def list_exports(self, instance_id: InstanceId) -> list[Export]:
@@ -97,11 +98,11 @@ class InstanceExporter:
             InstanceNotFound: there is none of that id.
         """
 
-        def body_of() -> list[Export]:
-            self._db.read(lambda reader: platform.get_instance(reader, instance_id))
-            return self._db.read(lambda reader: repository.list_exports(reader, instance_id))
+        def body(reader: Reader) -> list[Export]:
+            platform.get_instance(reader, instance_id)
+            return repository.list_exports(reader, instance_id)
 
-        return body_of()
+        return self._db.read(body)
 
     def find_file(self, instance_id: InstanceId, export_id: str) -> tuple[Export, Path]:
         """An export and its file.
@@ -188,8 +189,3 @@ class InstanceExporter:
         ]
         for surplus in there[MOST_KEPT:]:
             self.delete(surplus, origin=system_origin("deleteExports.surplus"))
-
-
-async def in_thread(work: Callable[[], T]) -> T:
-    """Run something that blocks in a thread."""
-    return await anyio.to_thread.run_sync(work)

@@ -88,7 +88,6 @@ _FORGET_DATABASE = (
     .where(tables.instance.c.instance_id == bindparam("b_instance"))
     .values(database_url=None)
 )
-_REMOVE_BOXES = delete(tables.box).where(tables.box.c.pool == bindparam("b_pool"))
 _DATABASE_NAME = select(tables.instance_database.c.database_name).where(
     tables.instance_database.c.instance_id == bindparam("b_instance")
 )
@@ -208,11 +207,6 @@ def find_certificate(reader: Reader, instance_id: InstanceId) -> ErasureCertific
 def forget_database(tx: Tx, instance_id: InstanceId) -> None:
     """Store that the instance has no database any more."""
     tx.write(_FORGET_DATABASE, {"b_instance": instance_id})
-
-
-def remove_boxes(tx: Tx, pool: str) -> int:
-    """Forget the boxes of a pool that nobody uses any more; returns how many."""
-    return tx.write(_REMOVE_BOXES, {"b_pool": pool})
 
 
 def find_database_name(reader: Reader, instance_id: InstanceId) -> str | None:

@@ -18,16 +18,15 @@ deadline; a rotation is a call that everybody knows already.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar, cast
+from typing import TypeVar, cast
 
-import anyio.to_thread
+from anyio import to_thread
 
 from app.core.db import Database, Tx
 from app.core.ids import ApiClientId, InstanceId, new_id
 from app.core.json import JsonObject
 from app.core.origin import Origin
 from fsb_gateway.box_driver import BoxSpec
-from fsb_gateway.client import BoxReport
 from tenancy import repository
 from tenancy.access import repository as access
 from tenancy.access.client.repository import NewClient, add_client
@@ -38,37 +37,14 @@ from tenancy.database.port import InstanceDatabases
 from tenancy.database.repository import list_visible_databases
 from tenancy.errors import InstanceNotReady
 from tenancy.name import check_name, make_username
+from tenancy.operation.firm_key import FirmKeyInstaller, FirmKeys
 from tenancy.operation.kind import OperationKind, StepContext
 from tenancy.operation.plan import FIRST_CLIENT, PROVISION_INSTANCE, Operation
-from tenancy.placement import SHARED_POOL, BoxKind, find_edition, place_instance
+from tenancy.placement import BoxKind, find_edition, place_instance
 from tenancy.record import Instance
 from tenancy.server.placing import release
 
 T = TypeVar("T")
-
-
-class FirmKeyInstaller(Protocol):
-    """What provisioning asks of the Firm Security Boxes; `fsb_gateway.client.FsbClient` is one."""
-
-    async def ensure_box(self, spec: BoxSpec) -> object:
-        """Set up a box, or change its pace."""
-        ...
-
-    async def remove_box(self, name: str) -> None:
-        """Take a box out of service; nothing happens if there is none."""
-        ...
-
-    async def ensure_firm_key(self, instance_id: str, firm_code: int, *, pool: str) -> object:
-        """Make a firm key unless it is there, and install it in every box of the pool."""
-        ...
-
-    async def remove_firm_key(self, instance_id: str, firm_code: int) -> None:
-        """Destroy a firm key and take it out of every box; nothing happens if there is none."""
-        ...
-
-    async def boxes(self) -> tuple[BoxReport, ...]:
-        """Every box, with the firm codes it can sign for."""
-        ...
 
 
 class InstanceProvisioner:
@@ -96,6 +72,7 @@ class InstanceProvisioner:
         self._db = db
         self._databases = databases
         self._boxes = boxes
+        self._keys = FirmKeys(db, boxes)
         self._contracts = contracts
         self._key = key
         self._kind = kind or BoxKind()
@@ -118,7 +95,7 @@ class InstanceProvisioner:
 
     async def restore_boxes(self) -> int:
         """Set every known box up again, for a gateway that has just started and knows none; returns how many."""
-        known = await _in_thread(lambda: self._db.read(repository.list_boxes))
+        known = await to_thread.run_sync(lambda: self._db.read(repository.list_boxes))
         for spec in known:
             await self._boxes.ensure_box(spec)
         return len(known)
@@ -126,7 +103,7 @@ class InstanceProvisioner:
     async def _create_database(self, context: StepContext) -> None:
         instance_id = InstanceId(context.object_id)
         await context.check_owner()
-        url = await _in_thread(lambda: self._databases.create(instance_id))
+        url = await to_thread.run_sync(lambda: self._databases.create(instance_id))
 
         def body(tx: Tx) -> JsonObject:
             repository.set_database(tx, instance_id, url=url)
@@ -138,7 +115,7 @@ class InstanceProvisioner:
     async def _drop_database(self, context: StepContext) -> None:
         instance_id = InstanceId(context.object_id)
         await context.check_owner()
-        await _in_thread(lambda: self._databases.drop(instance_id))
+        await to_thread.run_sync(lambda: self._databases.drop(instance_id))
 
     async def _install_firm_key(self, context: StepContext) -> None:
         instance = await self._get_instance(context)
@@ -153,51 +130,18 @@ class InstanceProvisioner:
         await self._write(context.origin, body)
         names = {spec.name for spec in wanted}
         # A box known before keeps its own pace, whatever new ones get.
-        known = await _in_thread(lambda: self._db.read(repository.list_boxes))
+        known = await to_thread.run_sync(lambda: self._db.read(repository.list_boxes))
         await context.check_owner()
         for spec in known:
             if spec.name in names:
                 await self._boxes.ensure_box(spec)
-        await self._boxes.ensure_firm_key(instance.instance_id, instance.firm_code, pool=instance.pool)
-        await self._note_firm_key(context, instance, "firm_key.installed")
-
-    async def _note_firm_key(self, context: StepContext, instance: Instance, event: str) -> None:
-        """Once for each operation, however often its step is repeated."""
-
-        def body(tx: Tx) -> JsonObject:
-            data: JsonObject = {"firm_code": instance.firm_code, "pool": instance.pool}
-            tx.emit(event, subject=instance.instance_id, data=data)
-            return {}
-
-        op_id = f"{event}:{context.operation.operation_id}"
-        await _in_thread(lambda: self._db.run_tx(op_id, body, origin=context.origin))
+        await self._keys.install(context, instance)
 
     async def _remove_firm_key(self, context: StepContext) -> None:
-        instance = await self._get_instance(context)
-        await context.check_owner()
-        await self._boxes.remove_firm_key(instance.instance_id, instance.firm_code)
-        await self._note_firm_key(context, instance, "firm_key.removed")
-        if instance.pool == SHARED_POOL:
-            return
-        names = [spec.name for spec in self._boxes_of(instance)]
-        for name in names:
-            await self._boxes.remove_box(name)
-
-        def body(tx: Tx) -> JsonObject:
-            removed: list[str] = [name for name in names if repository.remove_box(tx, name)]
-            if removed:
-                tx.emit(
-                    "pool.boxes_removed",
-                    subject=instance.pool,
-                    data={"boxes": []},
-                    before={"boxes": [*removed]},
-                )
-            return {}
-
-        await self._write(context.origin, body)
+        await self._keys.remove(context, await self._get_instance(context))
 
     async def _write_config(self, context: StepContext) -> None:
-        await _in_thread(lambda: self._contracts.push_config(InstanceId(context.object_id)))
+        await to_thread.run_sync(lambda: self._contracts.push_config(InstanceId(context.object_id)))
 
     async def _create_credentials(self, context: StepContext) -> None:
         asked = context.parameters.get(FIRST_CLIENT)
@@ -206,7 +150,7 @@ class InstanceProvisioner:
             return
         instance = await self._get_instance(context)
         new = self._new_client(instance, asked)
-        db = await _in_thread(lambda: self._databases.open(instance.instance_id))
+        db = await to_thread.run_sync(lambda: self._databases.open(instance.instance_id))
 
         def body(tx: Tx) -> JsonObject:
             access.touch(tx)
@@ -218,7 +162,7 @@ class InstanceProvisioner:
 
         # The same id whenever the step is repeated: one client, however often its process dies.
         op_id = f"first-client:{context.operation.operation_id}"
-        answer = await _in_thread(lambda: db.run_tx(op_id, body, origin=context.origin))
+        answer = await to_thread.run_sync(lambda: db.run_tx(op_id, body, origin=context.origin))
         await context.note(f"First client {answer.value['client_id']}: rotate it to get a secret.")
 
     def _new_client(self, instance: Instance, asked: JsonObject) -> NewClient:
@@ -234,7 +178,7 @@ class InstanceProvisioner:
 
     async def _check_ready(self, context: StepContext) -> None:
         instance = await self._get_instance(context)
-        await _in_thread(lambda: self._check_database(instance))
+        await to_thread.run_sync(lambda: self._check_database(instance))
         boxes = [box for box in await self._boxes.boxes() if box.pool == instance.pool]
         missing = [box.name for box in boxes if instance.firm_code not in box.firm_codes]
         if missing or not boxes:
@@ -256,12 +200,12 @@ class InstanceProvisioner:
 
     async def _get_instance(self, context: StepContext) -> Instance:
         instance_id = InstanceId(context.object_id)
-        return await _in_thread(
+        return await to_thread.run_sync(
             lambda: self._db.read(lambda reader: repository.get_instance(reader, instance_id))
         )
 
     async def _write(self, origin: Origin, body: Callable[[Tx], JsonObject]) -> None:
-        await _in_thread(lambda: self._db.run_tx(new_id("op"), body, origin=origin))
+        await to_thread.run_sync(lambda: self._db.run_tx(new_id("op"), body, origin=origin))
 
 
 def _note_state(tx: Tx, operation: Operation) -> None:
@@ -289,7 +233,3 @@ def _finish(tx: Tx, operation: Operation) -> None:
     before = {"name": instance.name, "firm_code": instance.firm_code, "state": instance.state}
     data: JsonObject = {"name": instance.name, "left": [*left]}
     tx.emit("instance.removed", subject=instance_id, data=data, before=before)
-
-
-async def _in_thread(work: Callable[[], T]) -> T:
-    return await anyio.to_thread.run_sync(work)

@@ -91,6 +91,11 @@ _LATE = (
 )
 _OWNED = select(_operation).where(_UNFINISHED, _operation.c.owner == bindparam("b_owner"))
 _UNFINISHED_OF = select(_operation).where(_operation.c.active_object_id == bindparam("b_object"))
+_TOUCH_UNFINISHED = (
+    update(_operation)
+    .where(_operation.c.active_object_id == bindparam("b_object"))
+    .values(object_id=_operation.c.object_id)
+)
 _STRANDED = (
     select(_instance.c.instance_id)
     .where(
@@ -231,6 +236,11 @@ def find_unfinished(reader: Reader, object_id: str) -> Operation | None:
     """The unfinished operation of an object."""
     row = reader.first(_UNFINISHED_OF, {"b_object": object_id})
     return None if row is None else _to_operation(row)
+
+
+def touch_unfinished(tx: Tx, object_id: str) -> None:
+    """Lock an object's unfinished operation; if this transaction's view is older than that, its body runs again."""
+    tx.write(_TOUCH_UNFINISHED, {"b_object": object_id})
 
 
 def list_operations(

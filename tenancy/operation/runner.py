@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, TypeVar
 
 import anyio
-import anyio.to_thread
+from anyio import to_thread
 
 from app.core.db import Database, Tx
 from app.core.errors import DomainError
@@ -93,7 +93,7 @@ class OperationRunner:
         Returns:
             how many operations were released. The attempt under way counts as one.
         """
-        return await _in_thread(self._release_own)
+        return await to_thread.run_sync(self._release_own)
 
     async def run_due(self) -> int:
         """Carry out the next step of every operation that is due, side by side, and wait for all of them.
@@ -125,7 +125,7 @@ class OperationRunner:
 
     async def _choose_due(self) -> list[Operation]:
         """What can be begun now; from here on it is this process's work."""
-        due = await _in_thread(
+        due = await to_thread.run_sync(
             lambda: self._db.read(lambda reader: repository.list_due(reader, limit=_LOOKED_AT))
         )
         known = [each for each in due if each.kind in self._kinds and each.operation_id not in self._working]
@@ -153,16 +153,16 @@ class OperationRunner:
 
     async def _attempt(self, operation: Operation) -> Operation | None:
         """One attempt at the next step. Returns the operation if its next step is due at once."""
-        held = await _in_thread(lambda: self._claim(operation))
+        held = await to_thread.run_sync(lambda: self._claim(operation))
         if held is None:
             return None
         try:
             outcome = await self._carry_out(held)
         except anyio.get_cancelled_exc_class():
             with anyio.CancelScope(shield=True):
-                await _in_thread(lambda: self._give_back(held))
+                await to_thread.run_sync(lambda: self._give_back(held))
             raise
-        return await _in_thread(lambda: self._settle(held, outcome))
+        return await to_thread.run_sync(lambda: self._settle(held, outcome))
 
     async def _carry_out(self, held: Operation) -> NotYet | DomainError | None:
         """Run the action, renewing the lease meanwhile; an error is an outcome."""
@@ -194,11 +194,11 @@ class OperationRunner:
 
     def _context(self, held: Operation) -> StepContext:
         async def check() -> None:
-            if not await _in_thread(lambda: self._renew(held)):
+            if not await to_thread.run_sync(lambda: self._renew(held)):
                 raise OperationOwnerLost("Somebody else has the operation now.")
 
         async def write(message: str) -> None:
-            if not await _in_thread(lambda: self._note(held, message)):
+            if not await to_thread.run_sync(lambda: self._note(held, message)):
                 raise OperationOwnerLost("Somebody else has the operation now.")
 
         return StepContext(held, origin=step_origin(held), check=check, write=write)
@@ -211,7 +211,7 @@ class OperationRunner:
             await anyio.sleep(lease / _BEATS)
             began = clock.monotonic()
             try:
-                is_mine = await _in_thread(lambda: self._renew(held))
+                is_mine = await to_thread.run_sync(lambda: self._renew(held))
                 until = began + lease
             except DomainError:
                 is_mine = clock.monotonic() < until
@@ -323,8 +323,3 @@ class OperationRunner:
     def _release(self, operation: Operation) -> bool:
         change = transition.release(operation, now=self._db.clock.now(), counted=True)
         return self._store(change, own_origin(operation, "release")) is not None
-
-
-async def _in_thread(work: Callable[[], T]) -> T:
-    """Run database work in a worker thread; once begun it is carried to its end, even if cancelled."""
-    return await anyio.to_thread.run_sync(work)

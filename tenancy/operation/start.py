@@ -44,6 +44,7 @@ def check_idle(tx: Tx, object_id: str) -> None:
 
 
 def _running(tx: Tx, object_id: str) -> OperationRunning:
+    repository.touch_unfinished(tx, object_id)
     found = repository.find_unfinished(tx, object_id)
     known: JsonObject = {} if found is None else {"operation_id": found.operation_id, "state": found.state}
     return OperationRunning("Another operation is changing this already; wait for its end.", **known)

@@ -16,8 +16,6 @@ ServerId = NewType("ServerId", str)
 ServerKind = Literal["sqlite", "mariadb"]
 ServerPurpose = Literal["shared", "dedicated"]
 ServerState = Literal["active", "draining", "retired"]
-SERVER_KINDS: Final[tuple[ServerKind, ...]] = ("sqlite", "mariadb")
-SERVER_PURPOSES: Final[tuple[ServerPurpose, ...]] = ("shared", "dedicated")
 SERVER_STATES: Final[tuple[ServerState, ...]] = ("active", "draining", "retired")
 MOST_CAPACITY: Final = 100_000
 """A typing error is more likely than a server for more instances. Our own decision."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
-from sqlalchemy import bindparam, delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 
 from app.core.clock import from_us, to_us
 from app.core.db import Reader, Row, Tx
@@ -76,7 +76,6 @@ _PLACES = (
     .where(_placement.c.instance_id >= bindparam("b_first"), _placement.c.instance_id <= bindparam("b_last"))
     .order_by(_placement.c.instance_id, _placement.c.ordinal)
 )
-_COUNT_PLACED = select(func.count().label("placed")).where(_placement.c.server_id == bindparam("b_server"))
 
 
 def add_server(tx: Tx, server: Server, *, admin_password: str | None) -> bool:
@@ -229,11 +228,6 @@ def list_places(reader: Reader, *, first: str, last: str) -> dict[str, list[str]
     for row in reader.all(_PLACES, {"b_first": first, "b_last": last}):
         places.setdefault(row.instance_id, []).append(row.name)
     return places
-
-
-def count_placed(reader: Reader, server_id: ServerId) -> int:
-    """How many places on a server are taken, counted anew; equals `used`."""
-    return int(reader.scalar(_COUNT_PLACED, {"b_server": server_id}) or 0)
 
 
 def to_server(row: Row) -> Server:

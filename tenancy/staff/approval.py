@@ -19,11 +19,11 @@ from typing import Final
 
 from app.core.command import Command, Done
 from app.core.db import Database, Reader, Tx
-from app.core.errors import DomainError, InputInvalid
+from app.core.errors import DomainError
 from app.core.ids import OperationId, new_id
 from app.core.json import JsonObject
 from app.core.origin import system_origin
-from tenancy.errors import StaffRoleInsufficient, StaffTokenInvalid
+from tenancy.errors import StaffTokenInvalid
 from tenancy.record import check_limit
 from tenancy.staff import repository
 from tenancy.staff.errors import (
@@ -34,15 +34,13 @@ from tenancy.staff.errors import (
     ApprovalOpen,
     ApprovalRequesterGone,
     ApprovalVersionConflict,
-    ReasonMissing,
-    StaffPersonMissing,
 )
 from tenancy.staff.record import LOCAL_PERSON, WRITERS, Approval, StaffPrincipal
+from tenancy.staff.request import check_reason, check_remark, person_of
 from tenancy.transaction import carry_out
 
 APPROVAL_LIFE: Final = timedelta(hours=24)
 """How long a request waits for its second person. **Source:** issue 3, "Staff"."""
-_LONGEST_REASON: Final = 500
 _EXPIRED_AT_ONCE: Final = 100
 """Requests closed in one transaction. Our own decision."""
 
@@ -133,8 +131,8 @@ class ApprovalService:
             ApprovalOpen: the same is being asked for already.
             DomainError: what the action's own check refuses.
         """
-        person_id = _person_of(by)
-        _check_reason(reason)
+        person_id = person_of(by, WRITERS)
+        check_reason(reason)
         guarded = self._actions.get(action)
         approval_id = new_id("apr")
         planned = _plan(parameters) if callable(parameters) else parameters
@@ -186,8 +184,8 @@ class ApprovalService:
             ApprovalRequesterGone: who asked is no member of staff any more; reject it.
             DomainError: what the action refuses; the request goes on waiting.
         """
-        person_id = _person_of(by)
-        _check_length(reason)
+        person_id = person_of(by, WRITERS)
+        check_remark(reason)
 
         def body(tx: Tx) -> JsonObject:
             if not repository.approve(tx, approval_id, version=expected_version, by=person_id):
@@ -214,8 +212,8 @@ class ApprovalService:
             ReasonMissing, InputInvalid: no reason, or an unfit one.
             ApprovalNotFound, ApprovalClosed, ApprovalExpired: there is nothing to decide.
         """
-        person_id = _person_of(by)
-        _check_reason(reason)
+        person_id = person_of(by, WRITERS)
+        check_reason(reason)
 
         def body(tx: Tx) -> JsonObject:
             if not repository.reject(tx, approval_id, by=person_id):
@@ -331,27 +329,3 @@ def _why_not(tx: Tx, approval_id: str, *, by: str | None, version: int | None) -
         expected=version,
         version=found.version,
     )
-
-
-def _person_of(principal: StaffPrincipal) -> str:
-    """The natural person who asks or decides.
-
-    Raises:
-        StaffRoleInsufficient, StaffPersonMissing: this one may do neither.
-    """
-    if principal.role not in WRITERS:
-        raise StaffRoleInsufficient(f"The role {principal.role} may not do this.", role=principal.role)
-    if principal.person_id is None:
-        raise StaffPersonMissing("This token belongs to no person; have one made that does.")
-    return principal.person_id
-
-
-def _check_reason(reason: str) -> None:
-    if not reason.strip():
-        raise ReasonMissing("Say why.", field="reason")
-    _check_length(reason)
-
-
-def _check_length(reason: str) -> None:
-    if len(reason) > _LONGEST_REASON or not reason.isprintable():
-        raise InputInvalid(f"A reason has at most {_LONGEST_REASON} printable characters.", field="reason")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Final, TypeVar, cast
 
-import anyio.to_thread
+from anyio import to_thread
 
 from app.core.db import Database, Reader, Tx
 from app.core.ids import InstanceId, OperationId, new_id
@@ -21,9 +21,10 @@ from editions.period import Month
 from tenancy import repository
 from tenancy.database.port import InstanceDatabases
 from tenancy.errors import InstanceNotReady
+from tenancy.lifecycle.errors import InstanceErased
+from tenancy.operation.firm_key import FirmKeyInstaller, FirmKeys
 from tenancy.operation.kind import OperationKind, StepContext
 from tenancy.operation.plan import OperationPlan, StepPlan
-from tenancy.operation.provision import FirmKeyInstaller
 from tenancy.operation.start import start_operation
 from tenancy.record import KEPT_STATES, InstanceState
 from tenancy.staff.approval import GuardedActions, Start
@@ -59,7 +60,7 @@ class StaffOperations:
     def __init__(self, db: Database, databases: InstanceDatabases, *, boxes: FirmKeyInstaller) -> None:
         self._db = db
         self._databases = databases
-        self._boxes = boxes
+        self._keys = FirmKeys(db, boxes)
 
     def kinds(self) -> tuple[OperationKind, ...]:
         """What the runner needs."""
@@ -78,7 +79,7 @@ class StaffOperations:
         """What a correction would do, as the person reads it who approves it. Blocks.
 
         Raises:
-            InstanceNotFound, InstanceNotReady: there is nothing to correct.
+            InstanceNotFound, InstanceNotReady, InstanceErased: there is nothing to correct.
             InputInvalid, EditionsError: one of the entries cannot be taken back; see `editions.correction`.
         """
         self._db.read(lambda reader: check_kept(reader, instance_id, {}))
@@ -104,17 +105,14 @@ class StaffOperations:
             db = self._databases.open(InstanceId(context.object_id))
             db.run_tx(new_id("op"), body, origin=context.origin)
 
-        await _in_thread(work)
+        await to_thread.run_sync(work)
 
     async def _install_firm_key(self, context: StepContext) -> None:
         instance_id = InstanceId(context.object_id)
-        instance = await _in_thread(
+        instance = await to_thread.run_sync(
             lambda: self._db.read(lambda reader: repository.get_instance(reader, instance_id))
         )
-        await context.check_owner()
-        await self._boxes.ensure_firm_key(instance_id, instance.firm_code, pool=instance.pool)
-        data: JsonObject = {"firm_code": instance.firm_code, "pool": instance.pool}
-        await self._write(context, lambda tx: tx.emit("firm_key.installed", subject=instance_id, data=data))
+        await self._keys.install(context, instance)
 
     async def _revoke_tokens(self, context: StepContext) -> None:
         await self._write(context, lambda tx: revoke_tokens(tx, context.object_id))
@@ -134,7 +132,7 @@ class StaffOperations:
             work(tx)
             return {}
 
-        await _in_thread(lambda: self._db.run_tx(new_id("op"), body, origin=context.origin))
+        await to_thread.run_sync(lambda: self._db.run_tx(new_id("op"), body, origin=context.origin))
 
 
 def register_actions(guarded: GuardedActions) -> None:
@@ -148,7 +146,7 @@ def check_kept(reader: Reader, instance_id: str, _parameters: JsonObject) -> Non
     """Whether an instance has its database, serving or not: bills are corrected after the end, too.
 
     Raises:
-        InstanceNotFound, InstanceNotReady: it has not.
+        InstanceNotFound, InstanceNotReady, InstanceErased: it has not.
     """
     _check_state(reader, instance_id, KEPT_STATES)
 
@@ -157,13 +155,15 @@ def check_running(reader: Reader, instance_id: str, _parameters: JsonObject) -> 
     """Whether an instance has a contract, and so boxes: it serves, or is frozen and will serve again.
 
     Raises:
-        InstanceNotFound, InstanceNotReady: it has not.
+        InstanceNotFound, InstanceNotReady, InstanceErased: it has not.
     """
     _check_state(reader, instance_id, ("ready", "frozen"))
 
 
 def _check_state(reader: Reader, instance_id: str, fit: tuple[InstanceState, ...]) -> None:
     state = repository.get_instance(reader, InstanceId(instance_id)).state
+    if state == "erased":
+        raise InstanceErased("The instance's data have been erased.")
     if state not in fit:
         raise InstanceNotReady("The instance is not ready.", instance_id=instance_id, state=state)
 
@@ -186,7 +186,3 @@ def _emit_correction(tx: Tx, operation_id: OperationId, month: Month, taken_back
             "operation_id": operation_id,
         }
         tx.emit("quota.corrected", subject=f"{meter}/{month}", data=data, before={"used": used + number})
-
-
-async def _in_thread(work: Callable[[], T]) -> T:
-    return await anyio.to_thread.run_sync(work)

@@ -1,6 +1,7 @@
 """What a customer reads of the audit: his instance's chain, and what the platform's says of it, by time.
 
-What others are, who of the staff somebody is, and where wops keeps what is its own affair, is left out.
+What others are, names of staff, and where wops keeps what is its own affair, is left out. In his instance's chain the
+id of a person tells one supporter from another; it says nothing anywhere else.
 """
 
 from __future__ import annotations

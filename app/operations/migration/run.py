@@ -34,7 +34,6 @@ from tenancy.errors import InstanceDatabaseMissing
 JOBS: Final = 4
 """Instances at a time. More gain little on two processors, and take more from those who work meanwhile.
 **Source:** measured, `migrations/README.md`."""
-MOST_JOBS: Final = 32
 
 _log = logging.getLogger(__name__)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,7 +13,7 @@ from anyio import from_thread, to_thread
 from app.core.clock import Clock
 from app.core.command import Command, Done
 from app.core.db import Database, Reader, Tx
-from app.core.errors import InputInvalid
+from app.core.errors import DatabaseUnavailable, InputInvalid
 from app.core.ids import OperationId
 from app.core.json import JsonObject
 from app.core.migrate import head
@@ -61,6 +62,9 @@ class FleetSchema:
     def not_checked(self) -> int:
         """Instances about which the last runs say nothing."""
         return self.instances - self.done - len(self.failed)
+
+
+_log = logging.getLogger(__name__)
 
 
 class MigrationService:
@@ -161,12 +165,18 @@ class _Noted:
         outcome = progress.outcome
         if outcome.state == "failed" and self._named < _NAMED_AT_MOST:
             self._named += 1
-            line = f"{outcome.candidate.name}: {outcome.code}: {outcome.message}"
-            from_thread.run(self._context.note, line)
+            self._note(f"{outcome.candidate.name}: {outcome.code}: {outcome.message}")
         tenth = progress.done * _TENTHS // progress.candidates
         if tenth > self._tenth:
             self._tenth = tenth
-            from_thread.run(self._context.note, f"{progress.done} of {progress.candidates} instances")
+            self._note(f"{progress.done} of {progress.candidates} instances")
+
+    def _note(self, line: str) -> None:
+        """Lose a line rather than the run, when the platform's database does not answer."""
+        try:
+            from_thread.run(self._context.note, line)
+        except DatabaseUnavailable as error:
+            _log.warning("progress_not_noted", extra={"code": error.code})
 
 
 def _check_names(reader: Reader, names: Collection[str] | None) -> None:

@@ -15,13 +15,10 @@ from app.core.ids import InstanceId, new_id
 from app.core.json import JsonObject
 from app.core.origin import Origin, system_origin
 from tenancy.database.port import InstanceDatabases
-from tenancy.errors import StaffRoleInsufficient
 from tenancy.record import check_limit
 from tenancy.repository import get_instance
 from tenancy.staff.errors import (
     HoursUnfit,
-    ReasonMissing,
-    StaffPersonMissing,
     SupportAccessClosed,
     SupportAccessExpired,
     SupportAccessMissing,
@@ -29,7 +26,8 @@ from tenancy.staff.errors import (
     SupportAccessReadOnly,
     SupportAccessVersionConflict,
 )
-from tenancy.staff.record import StaffPrincipal
+from tenancy.staff.record import StaffPrincipal, StaffRole
+from tenancy.staff.request import check_reason, person_of
 from tenancy.staff.support import repository
 from tenancy.staff.support.record import (
     ANSWER_WITHIN,
@@ -42,13 +40,12 @@ from tenancy.staff.support.record import (
 )
 from tenancy.transaction import carry_out
 
-_LONGEST_REASON: Final = 500
 _EXPIRED_AT_ONCE: Final = 100
 """Accesses closed in one transaction. Our own decision."""
 _MOST_REMEMBERED: Final = 1_000
 """Uses that a process remembers to have written; forgetting one costs one statement. Our own decision."""
 _HOUR_US: Final = 3_600_000_000
-_ASKERS: Final = frozenset({"support", "admin"})
+_ASKERS: Final[frozenset[StaffRole]] = frozenset({"support", "admin"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +87,7 @@ class SupportService:
             InstanceNotFound: there is no such instance.
             SupportAccessOpen: the same person has asked already and waits for the answer.
         """
-        person_id = _person_of(by)
+        person_id = person_of(by, _ASKERS)
         _check(wish)
         access_id = new_id("sup")
 
@@ -339,19 +336,8 @@ def _why_not(found: SupportAccess, version: int | None) -> Exception:
     return SupportAccessClosed("The access is not in a state in which this can be done.", state=found.state)
 
 
-def _person_of(principal: StaffPrincipal) -> str:
-    if principal.role not in _ASKERS:
-        raise StaffRoleInsufficient(f"The role {principal.role} may not do this.", role=principal.role)
-    if principal.person_id is None:
-        raise StaffPersonMissing("This token belongs to no person; have one made that does.")
-    return principal.person_id
-
-
 def _check(wish: SupportWish) -> None:
-    if not wish.reason.strip():
-        raise ReasonMissing("Say why.", field="reason")
-    if len(wish.reason) > _LONGEST_REASON or not wish.reason.isprintable():
-        raise InputInvalid(f"A reason has at most {_LONGEST_REASON} printable characters.", field="reason")
+    check_reason(wish.reason)
     if not LEAST_HOURS <= wish.hours <= MOST_HOURS:
         raise HoursUnfit("Support access lasts for 3 to 168 hours.", field="hours")
     if wish.scope not in SUPPORT_SCOPES:

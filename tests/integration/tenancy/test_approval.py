@@ -32,8 +32,8 @@ from tenancy.staff.errors import (
 from tenancy.staff.person import revoke_tokens
 from tenancy.staff.record import LOCAL_PERSON, Approval
 from tests.fake.clock import FakeClock
-from tests.integration.editions.material import at_once
 from tests.integration.tenancy.staff_material import ACTION, NOWHERE, Office, guarded
+from tests.service.crowd import at_once
 
 
 @pytest.fixture

@@ -79,6 +79,27 @@ def test_instance_chain_says_what_was_configured_and_what_before(world: World) -
     assert load_object(str(told[1].before_change)) == first
 
 
+def test_boundary_that_passes_before_the_platform_has_noted_a_push_is_pushed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instance = world.ready_instance("acme", "datacenter")
+    world.clock.advance(timedelta(days=1))
+
+    def away(*_: object, **__: object) -> None:
+        raise DatabaseUnavailable("away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("tenancy.repository.set_applied", away)
+        begins = world.clock.now() + timedelta(days=1)
+        world.contracts.add_contract(instance.instance_id, replace(TWO_LINES, effective_from=begins))
+    world.clock.advance(timedelta(days=5))
+    while world.contracts.push_due():
+        pass
+    assert world.cache(instance.instance_id).profile().edition == "high_availability"
+    stored = world.instances.get_instance(instance.instance_id)
+    assert stored.applied_version == stored.config_version
+
+
 def test_contract_that_cannot_be_pushed_is_pushed_later(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

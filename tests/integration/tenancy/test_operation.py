@@ -14,7 +14,8 @@ from sqlalchemy import text
 from app.core.command import Done
 from app.core.db import Database, Tx
 from app.core.errors import DomainError
-from app.core.ids import OperationId
+from app.core.ids import OperationId, new_id
+from app.core.json import JsonObject
 from tenancy import NotYet, Operation, OperationPlan, OperationSweeper, Patience, StepContext, StepPlan
 from tenancy.errors import (
     OperationNotFound,
@@ -24,6 +25,8 @@ from tenancy.errors import (
     OperationStateUnfit,
     OperationStepNeeded,
 )
+from tenancy.operation.repository import find_unfinished
+from tenancy.operation.start import start_operation
 from tests.fake.clock import FakeClock
 from tests.integration.tenancy.workshop import PATIENCE, PLAN, Workshop, raising
 
@@ -88,6 +91,22 @@ def test_second_operation_on_an_object_is_refused_naming_the_first_until_that_ha
     ]
     assert [each.operation_id for each in workshop.service.list_operations(state="queued")] == [again]
     assert not workshop.service.list_operations(state="failed", object_id="house_1")
+
+
+@pytest.mark.parametrize("engine_kind", ["mariadb"], indirect=True)
+def test_operation_begun_since_a_transaction_began_to_read_is_named(workshop: Workshop) -> None:
+    begun: list[OperationId] = []
+
+    def body(tx: Tx) -> JsonObject:
+        # On MariaDB the first reading fixes what a transaction sees.
+        find_unfinished(tx, "house_1")
+        if not begun:
+            begun.append(workshop.start())
+        return {"id": start_operation(tx, workshop.plan, object_id="house_1")}
+
+    with pytest.raises(OperationRunning) as refused:
+        workshop.db.run_tx(new_id("op"), body)
+    assert refused.value.detail["operation_id"] == begun[0]
 
 
 def test_failing_step_is_tried_again_with_growing_pauses_and_then_waits_for_staff(workshop: Workshop) -> None:

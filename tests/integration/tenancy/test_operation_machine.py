@@ -19,7 +19,8 @@ from app.core.ids import OperationId, new_id
 from tenancy import NotYet, OperationRunner, StepContext
 from tenancy.errors import OperationPastNoReturn, OperationStateUnfit, OperationStepNeeded
 from tests.fake.clock import FakeClock
-from tests.integration.tenancy.workshop import PATIENCE, PLAN, Killed, Workshop
+from tests.fake.killed import Killed
+from tests.integration.tenancy.workshop import PATIENCE, PLAN, Workshop
 
 MISHAPS: Final = ("fine", "fine", "fails", "dies", "dies_after", "waits", "loses_lease", "cancelled", "swept")
 DECISIONS: Final = ("retry", "skip", "cancel", "recover")

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import partial
 
 import anyio
-import anyio.to_thread
 import pytest
 
+from app.core.db import Database
 from app.core.errors import DatabaseUnavailable
 from tenancy import Patience, StepContext
-from tenancy.errors import (
-    OperationOwnerLost,
-)
-from tests.integration.tenancy.workshop import PATIENCE, PLAN, Killed, Workshop, raising
+from tenancy.errors import OperationOwnerLost
+from tests.fake.clock import FakeClock
+from tests.fake.killed import Killed
+from tests.integration.tenancy.workshop import PATIENCE, PLAN, Workshop, raising
 from tests.service.wait import wait_until_async
 
 
-def test_attempt_that_takes_too_long_is_stopped_and_counted(workshop: Workshop) -> None:
+def test_attempt_that_takes_too_long_is_stopped_and_counted(platform_db: Database, clock: FakeClock) -> None:
     async def for_ever(_context: StepContext) -> None:
         await anyio.sleep_forever()
 
+    hasty = replace(PLAN.step("drive"), timeout=timedelta(milliseconds=300))
+    steps = tuple(hasty if each.name == hasty.name else each for each in PLAN.steps)
+    workshop = Workshop(platform_db, clock, replace(PLAN, steps=steps))
     workshop.behave["drive"] = for_ever
     operation_id = workshop.start()
     workshop.run()
@@ -33,21 +38,23 @@ def test_attempt_that_takes_too_long_is_stopped_and_counted(workshop: Workshop) 
 def test_step_may_take_longer_than_its_lease_and_nobody_else_begins_it(workshop: Workshop) -> None:
     lease = timedelta(milliseconds=90)
     operation_id = workshop.start()
-    renewed: list[object] = []
+    begun: list[int] = []
+
+    def was_renewed(before: datetime | None) -> bool:
+        return workshop.look(operation_id).lease_until != before
 
     async def slow(_context: StepContext) -> None:
-        def has_grown() -> bool:
-            now = workshop.look(operation_id).lease_until
-            if now not in renewed:
-                renewed.append(now)
-            return len(renewed) > 3
-
-        while not await anyio.to_thread.run_sync(has_grown):
-            workshop.clock.advance(lease / 5)
-            assert await workshop.runner("control-2").run_due() == 0
+        for _ in range(4):
+            until = workshop.look(operation_id).lease_until
+            # Another one asks only after the heartbeat that follows each step of the clock, whatever the disk does.
+            workshop.clock.advance(lease * 0.9)
+            await wait_until_async(partial(was_renewed, until), "a heartbeat")
+            begun.append(await workshop.runner("control-2").run_due())
 
     workshop.behave["pack"] = slow
     workshop.run(workshop.runner(patience=Patience(lease=lease)))
+    assert begun == [0] * 4
+    assert workshop.log(operation_id).count("step_started pack") == 1
     assert (workshop.look(operation_id).state, workshop.done) == ("succeeded", list(PLAN.names))
 
 

@@ -14,8 +14,8 @@ from tenancy.staff import tables
 from tenancy.staff.errors import OverlapUnfit, PersonErased, PersonLocal, PersonNotFound, StaffTokenEnded
 from tenancy.staff.person import ERASED_NAME, check_erasable
 from tests.fake.clock import FakeClock
-from tests.integration.editions.material import at_once
 from tests.integration.tenancy.staff_material import Office, as_staff
+from tests.service.crowd import at_once
 
 
 @pytest.fixture

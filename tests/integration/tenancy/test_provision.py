@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 
@@ -35,6 +33,7 @@ from tenancy.operation.repository import put_operation
 from tenancy.repository import list_boxes
 from tenancy.server import repository as servers
 from tests.integration.tenancy.world import PATIENCE, World
+from tests.service.crowd import at_once
 from tests.service.mariadb import MariaDbServer
 
 
@@ -241,19 +240,6 @@ def forget(tx: Tx, operation: Operation) -> JsonObject:
     lost = replace(operation, state="failed", finished_at=tx.now, deadline_at=tx.now)
     assert put_operation(tx, lost)
     return {}
-
-
-def at_once(count: int, call: Callable[[int], object]) -> list[object]:
-    """What each of several threads got: a value or a refusal."""
-
-    def one(n: int) -> object:
-        try:
-            return call(n)
-        except DomainError as error:
-            return error
-
-    with ThreadPoolExecutor(count) as pool:
-        return list(pool.map(one, range(count)))
 
 
 def test_of_sixteen_creates_with_one_name_at_once_one_wins(world: World) -> None:

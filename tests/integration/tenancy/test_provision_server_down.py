@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from app.core.db import Database
-from tenancy import Operation, PasswordSeal, PlacedDatabases, StepContext
+from tenancy import Operation, StepContext
 from tenancy.database.repository import list_homes
 from tenancy.operation.kind import StepAction
 from tests.fake.clock import FakeClock
 from tests.integration.tenancy.world import KEY, PATIENCE, World
 from tests.service.mariadb import MariaDbServer, run_mariadb
-from tests.service.placed import make_admin, store_server
+from tests.service.placed import make_admin, open_placed, store_server
 
 pytestmark = pytest.mark.parametrize("engine_kind", ["sqlite"], indirect=True)
 
@@ -29,9 +29,8 @@ def server() -> Iterator[MariaDbServer]:
 def world(platform_db: Database, server: MariaDbServer, tmp_path: Path, clock: FakeClock) -> Iterator[World]:
     """The platform database is elsewhere; only the instances' server dies."""
     store_server(platform_db, make_admin(server).describe("db-1"), key=KEY)
-    databases = PlacedDatabases(platform_db, data_dir=tmp_path, seal=PasswordSeal(KEY), clock=clock)
-    yield World(platform=platform_db, databases=databases, clock=clock)
-    databases.close()
+    with open_placed(platform_db, data_dir=tmp_path, key=KEY, clock=clock) as databases:
+        yield World(platform=platform_db, databases=databases, clock=clock)
 
 
 def killing(server: MariaDbServer, action: StepAction) -> StepAction:

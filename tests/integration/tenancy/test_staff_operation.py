@@ -13,15 +13,18 @@ from app.core.outbox import list_events
 from editions import ACTIVATIONS, EffectNotFound, month_of
 from tenancy import Instance, OperationRunner, StaffPrincipal
 from tenancy.errors import InstanceNotFound, InstanceNotReady, StaffTokenInvalid
+from tenancy.lifecycle.errors import InstanceErased
 from tenancy.operation.kind import OperationKind, StepContext
 from tenancy.staff.approval import ApprovalService, GuardedActions
 from tenancy.staff.errors import PersonErased
 from tenancy.staff.operation import StaffOperations, register_actions
 from tenancy.staff.person import ERASED_NAME
+from tests.fake.killed import Killed
 from tests.integration.editions.material import check, do_count, do_reserve, effects, state
+from tests.integration.tenancy.idle import run_until_idle
 from tests.integration.tenancy.staff_material import Office, as_staff
 from tests.integration.tenancy.test_person import check_chain, dump
-from tests.integration.tenancy.world import PATIENCE, Killed, World
+from tests.integration.tenancy.world import PATIENCE, World
 
 
 class Desk:
@@ -57,13 +60,8 @@ class Desk:
     def run(self, wrap: Callable[[OperationKind], OperationKind] = lambda kind: kind) -> None:
         kinds = [wrap(kind) for kind in self.work.kinds()]
         runner = OperationRunner(self.world.platform, kinds, owner="control-1", patience=PATIENCE)
-
-        async def until_idle() -> None:
-            await runner.take_over()
-            while await runner.run_due():
-                pass
-
-        anyio.run(until_idle)
+        anyio.run(runner.take_over)
+        run_until_idle(runner)
 
     def db(self, instance: Instance) -> Database:
         return self.world.databases.open(instance.instance_id)
@@ -172,7 +170,7 @@ def test_instance_that_no_longer_serves_is_corrected_while_it_is_kept(
         if action in fit:
             desk.do(action, instance.instance_id, **parameters)
         else:
-            with pytest.raises(InstanceNotReady):
+            with pytest.raises(InstanceErased if found == "erased" else InstanceNotReady):
                 desk.start(action, instance.instance_id, **parameters)
     assert state(db, ACTIVATIONS).used == (0 if "correctQuota" in fit else 2)
     assert len(desk.office.events("firm_key.installed")) - before == ("installFirmKey" in fit)
@@ -187,6 +185,16 @@ def test_firm_key_goes_into_the_pool_again(desk: Desk) -> None:
     assert desk.world.fsb.keys == {instance.firm_code: (instance.instance_id, instance.pool)}
     again = desk.office.events("firm_key.installed")[provisioned:]
     assert [event.subject for event in again] == [instance.instance_id]
+
+
+def test_firm_key_installed_by_a_step_that_is_repeated_is_told_once(desk: Desk) -> None:
+    instance = desk.world.ready_instance()
+    provisioned = len(desk.office.events("firm_key.installed"))
+    desk.start("installFirmKey", instance.instance_id)
+    with pytest.raises(BaseExceptionGroup):
+        desk.run(killed_after("install"))
+    desk.run()
+    assert len(desk.office.events("firm_key.installed")) == provisioned + 1
 
 
 def erase(desk: Desk, victim: StaffPrincipal) -> None:

@@ -26,9 +26,9 @@ from tenancy.staff.errors import (
 )
 from tenancy.staff.support.record import SupportAccess, SupportScope
 from tenancy.staff.support.service import SupportService, SupportWish
-from tests.integration.editions.material import at_once
 from tests.integration.tenancy.staff_material import Office
 from tests.integration.tenancy.world import World
+from tests.service.crowd import at_once
 
 CUSTOMER = "cli_1"
 

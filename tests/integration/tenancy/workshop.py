@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Final
 
-import anyio
 import anyio.lowlevel
 
 from app.core.command import Command
@@ -30,6 +29,7 @@ from tenancy import (
     start_operation,
 )
 from tests.fake.clock import FakeClock
+from tests.integration.tenancy.idle import run_until_idle
 
 PATIENCE = Patience(attempts=3, first_pause=timedelta(seconds=1), longest_pause=timedelta(seconds=4))
 PLAN = OperationPlan(
@@ -37,7 +37,7 @@ PLAN = OperationPlan(
     steps=(
         StepPlan(name="pack", undo=True),
         StepPlan(name="look_round", may_skip=True),
-        StepPlan(name="drive", undo=True, timeout=timedelta(milliseconds=300)),
+        StepPlan(name="drive", undo=True),
         StepPlan(name="unpack"),
     ),
     deadline=timedelta(hours=1),
@@ -49,10 +49,6 @@ STAFF = Origin(
 )
 
 Behaviour = Callable[[StepContext], Awaitable[NotYet | None]]
-
-
-class Killed(BaseException):
-    """Stands for kill -9: nothing between here and the process's end catches it."""
 
 
 class Workshop:
@@ -93,14 +89,7 @@ class Workshop:
 
     def run(self, runner: OperationRunner | None = None) -> int:
         """Run until nothing is due; returns how many steps were attempted."""
-
-        async def until_idle() -> int:
-            chosen, total = runner or self.runner(), 0
-            while attempted := await chosen.run_due():
-                total += attempted
-            return total
-
-        return anyio.run(until_idle)
+        return run_until_idle(runner or self.runner())
 
     def run_long(self, *, rounds: int = 100) -> None:
         """Let time pass, sweeper and runner work, until nothing changes by itself but reminders."""

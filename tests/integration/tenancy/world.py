@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
-import anyio
 import anyio.lowlevel
 
 from app.core.db import Database
@@ -25,6 +24,7 @@ from tenancy import (
     InstanceCreate,
     InstanceDatabases,
     InstanceOpener,
+    InstanceProfile,
     InstanceProvisioner,
     InstanceService,
     Operation,
@@ -37,13 +37,10 @@ from tenancy import (
 from tenancy.operation.kind import OperationKind, StepAction
 from tenancy.operation.plan import PROVISION_INSTANCE
 from tests.fake.clock import FakeClock
+from tests.integration.tenancy.idle import run_until_idle
 
 KEY = CredentialKey(bytes(range(32)))
 PATIENCE = Patience(attempts=3, first_pause=timedelta(seconds=1), longest_pause=timedelta(seconds=4))
-
-
-class Killed(BaseException):
-    """Stands for kill -9: nothing between here and the process's end catches it."""
 
 
 class FakeFsb:
@@ -134,14 +131,7 @@ class World:
 
     def run(self, runner: OperationRunner | None = None) -> int:
         """Run until nothing is due; returns how many steps were attempted."""
-
-        async def until_idle() -> int:
-            chosen, total = runner or self.runner(), 0
-            while attempted := await chosen.run_due():
-                total += attempted
-            return total
-
-        return anyio.run(until_idle)
+        return run_until_idle(runner or self.runner())
 
     def customer(self, name: str = "wibu") -> CustomerId:
         return self.customers.add_customer(name).value.customer_id
@@ -162,6 +152,10 @@ class World:
 
     def cache(self, instance_id: InstanceId) -> AccessCache:
         return AccessCache(self.databases.open(instance_id), clock=self.clock, key=KEY)
+
+    def profile_of(self, db: Database) -> InstanceProfile:
+        """Whose a database is, as it says itself."""
+        return AccessCache(db, clock=self.clock, key=KEY).profile()
 
     def events(self, kind: str) -> Sequence[str]:
         found = self.platform.read(lambda reader: list_events(reader, after=0, limit=1000))

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
-from threading import Barrier
 from typing import ClassVar
 
 import pytest
@@ -23,6 +22,7 @@ from tests.fake.clock import FakeClock
 from tests.integration.app.core.conftest import Bench
 from tests.integration.app.core.fault import mariadb_error, raises, sqlite_error
 from tests.integration.app.core.tally import ADD, COUNT, READ, TALLY, Body, count, events_of, tally_of
+from tests.service.crowd import together
 from tests.service.database import EngineKind
 from tests.service.wait import wait_until
 
@@ -47,18 +47,6 @@ def db(open_bench: Callable[..., Bench], engine_kind: EngineKind, clock: FakeClo
     """Waits in earnest between attempts: here threads compete."""
     bench: Bench = open_bench(engine_kind, clock=clock)
     return bench.db
-
-
-def _at_once(rivals: int, work: Callable[[int], object]) -> list[object]:
-    """Let threads do something at the same moment; returns what they got, in their order."""
-    barrier = Barrier(rivals)
-
-    def run(number: int) -> object:
-        barrier.wait()
-        return work(number)
-
-    with ThreadPoolExecutor(rivals) as threads:
-        return list(threads.map(run, range(rivals)))
 
 
 def test_same_id_again_gives_the_stored_answer_and_does_nothing(db: Database, name: str) -> None:
@@ -166,10 +154,10 @@ def test_old_operation_ids_are_forgotten_in_portions_and_young_ones_kept(
 
 
 def test_sixteen_rivals_with_one_id_have_one_effect_and_equal_answers(db: Database, name: str) -> None:
-    answers = _at_once(RIVALS, lambda _number: db.run_tx(name, Body(name), fingerprint="f"))
-    values = [answer.value for answer in answers]  # type: ignore[attr-defined]
+    answers = together(RIVALS, lambda _number: db.run_tx(name, Body(name), fingerprint="f"))
+    values = [answer.value for answer in answers]
     assert values == [values[0]] * RIVALS
-    assert [answer.replayed for answer in answers].count(False) == 1  # type: ignore[attr-defined]
+    assert [answer.replayed for answer in answers].count(False) == 1
     assert (tally_of(db, name), len(events_of(db, name))) == (1, 1)
 
 
@@ -188,7 +176,7 @@ def test_rivals_whose_first_is_refused_are_each_refused_or_served_once(db: Datab
         except Refused:
             return None
 
-    answers = [answer for answer in _at_once(RIVALS, work) if answer is not None]
+    answers = [answer for answer in together(RIVALS, work) if answer is not None]
     assert tally_of(db, name) == 1
     assert len(answers) >= RIVALS // 2
     assert answers == [answers[0]] * len(answers)
@@ -196,7 +184,7 @@ def test_rivals_whose_first_is_refused_are_each_refused_or_served_once(db: Datab
 
 def test_sixteen_rivals_on_one_row_each_count(db: Database, name: str) -> None:
     db.run_tx(name, Body(name))
-    answers = _at_once(
+    answers = together(
         RIVALS, lambda number: db.run_tx(f"{name}-{number}", lambda tx: {"n": count(tx, name)}).value["n"]
     )
     assert sorted(int(str(each)) for each in answers) == list(range(2, RIVALS + 2))
@@ -209,8 +197,8 @@ def test_rivals_for_one_new_row_get_one_insert(db: Database, name: str) -> None:
             "n": tx.write(COUNT, {"b_name": name}),
         }
 
-    answers = _at_once(RIVALS, lambda number: db.run_tx(f"{name}-{number}", body).value)
-    assert [answer["first"] for answer in answers].count(True) == 1  # type: ignore[index]
+    answers = together(RIVALS, lambda number: db.run_tx(f"{name}-{number}", body).value)
+    assert [answer["first"] for answer in answers].count(True) == 1
     assert tally_of(db, name) == RIVALS + 1
 
 
@@ -290,7 +278,7 @@ def test_any_64_bit_number_is_stored_as_it_is(db: Database, name: str, number: i
 
 
 def test_more_threads_than_connections_take_turns(db: Database, name: str) -> None:
-    answers = _at_once(32, lambda number: db.run_tx(f"{name}-{number}", Body(f"{name}-{number}")).replayed)
+    answers = together(32, lambda number: db.run_tx(f"{name}-{number}", Body(f"{name}-{number}")).replayed)
     assert answers == [False] * 32
 
 
@@ -299,7 +287,7 @@ def test_two_processes_worth_of_pools_write_to_one_database(
 ) -> None:
     """On SQLite they meet at the file, not at the lock inside one Database."""
     databases = [open_bench(engine_kind, clock=clock).db for _ in range(4)]
-    _at_once(
+    together(
         8, lambda number: databases[number % 4].run_tx(f"{name}-{number}", lambda tx: {"n": count(tx, name)})
     )
     assert tally_of(databases[0], name) == 8

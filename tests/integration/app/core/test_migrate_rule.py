@@ -275,6 +275,7 @@ def _expected(count: int) -> list[tuple[str, str, str, int, object]]:
 
 
 def test_secrets_of_older_clients_are_filled_in_a_few_at_a_time(url: str) -> None:
+    assert CHUNK <= 500, "what a cluster carries in one transaction"
     count = 2 * CHUNK + 3
     upgrade(url, "instance", to=FIRST_RELEASE["instance"])
     _fill_clients(url, count)

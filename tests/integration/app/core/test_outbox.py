@@ -196,7 +196,7 @@ def test_sixteen_writers_make_one_chain_without_a_fork(instance_db: Database) ->
         emitted = sum(threads.map(lambda number: _write(instance_db, number), range(WRITERS)))
     link = _check_chain(instance_db)
     assert link.sequence == emitted
-    assert instance_db.last_link == link
+    assert instance_db.chain_end.link == link
 
 
 @pytest.mark.parametrize("where", ["body", "store", "commit"])
@@ -329,9 +329,9 @@ def test_entry_says_who_did_it_why_and_what_was_before(instance_db: Database) ->
 
 def test_end_that_is_known_is_the_end_that_was_committed(instance_db: Database) -> None:
     _emit(instance_db)
-    assert instance_db.last_link == _check_chain(instance_db)
+    assert instance_db.chain_end.link == _check_chain(instance_db)
     instance_db.run_tx("twice", _again)
     assert instance_db.run_tx("twice", _again).replayed
-    assert instance_db.last_link == _check_chain(instance_db)
+    assert instance_db.chain_end.link == _check_chain(instance_db)
     instance_db.chain_end = ChainEnd()
-    assert instance_db.last_link is None
+    assert instance_db.chain_end.link is None

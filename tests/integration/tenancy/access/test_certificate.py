@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import ip_address
@@ -14,6 +13,7 @@ from app.core.outbox import list_events
 from tenancy import CertificateService, Insistence, PinDraft, check_scopes, make_policy
 from tenancy.access.client.record import MOST_CERTIFICATES
 from tests.fake.clock import START
+from tests.integration.tenancy.access.outcome import outcome
 from tests.integration.tenancy.world import World
 from tests.service.pki import SERVER_AUTH, YEAR, Issued, issue, make_authority, renew
 
@@ -55,14 +55,6 @@ def shop(world: World) -> Shop:
         world.clients.add_client(instance_id, name=name, scopes=READ).value.client for name in ("erp", "crm")
     )
     return Shop(world, instance_id, erp.client_id, crm.client_id)
-
-
-def outcome(call: Callable[[], object]) -> str:
-    try:
-        call()
-    except DomainError as refused:
-        return refused.code
-    return "done"
 
 
 def test_client_comes_in_by_its_certificate_until_that_is_removed(shop: Shop) -> None:

@@ -1,14 +1,11 @@
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import ip_address
 
 import pytest
 
-from app.core.errors import DomainError
 from app.core.ids import ApiClientId, InstanceId
 from app.core.outbox import list_events
 from tenancy import (
@@ -21,7 +18,9 @@ from tenancy import (
     make_policy,
 )
 from tenancy.access.client.service import ClientService
+from tests.integration.tenancy.access.outcome import outcome
 from tests.integration.tenancy.world import KEY, World
+from tests.service.crowd import together
 
 PEER = ip_address("192.0.2.7")
 BASIC = make_policy(mode="all", methods=["basic"])
@@ -63,14 +62,6 @@ def shop(world: World) -> Shop:
     made = [world.clients.add_client(instance_id, name=name, scopes=ADMIN).value for name in ("erp", "crm")]
     (erp, crm) = [(each.client.username, str(each.secret)) for each in made]
     return Shop(world, instance_id, made[0].client.client_id, erp, made[1].client.client_id, crm)
-
-
-def outcome(call: Callable[[], object]) -> str:
-    try:
-        call()
-    except DomainError as refused:
-        return refused.code
-    return "done"
 
 
 def test_old_secret_goes_on_beside_the_new_one_until_the_overlap_ends(shop: Shop) -> None:
@@ -320,18 +311,12 @@ def test_expiry_that_is_near_counts_as_shutting_out(shop: Shop) -> None:
 
 def test_two_who_each_remove_the_others_client_leave_one(shop: Shop) -> None:
     """Both see another working client before; the second to commit must see that it is the last."""
-    barrier, found = threading.Barrier(2), []
+    pair = (shop.erp_id, shop.crm_id)
 
-    def remove(client_id: ApiClientId) -> None:
-        barrier.wait()
-        found.append(outcome(lambda: shop.clients.remove_client(shop.instance_id, client_id)))
+    def remove(place: int) -> str:
+        return outcome(lambda: shop.clients.remove_client(shop.instance_id, pair[place]))
 
-    threads = [threading.Thread(target=remove, args=(each,)) for each in (shop.erp_id, shop.crm_id)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(found) == ["done", "would_lock_out_everybody"]
+    assert sorted(together(2, remove)) == ["done", "would_lock_out_everybody"]
     assert len(shop.clients.list_clients(shop.instance_id)) == 1
 
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from datetime import timedelta
 from ipaddress import ip_address
 
@@ -12,6 +11,7 @@ from app.core.errors import DatabaseUnavailable, DomainError
 from app.core.ids import InstanceId
 from tenancy import AccessCache, check_scopes, make_policy
 from tenancy.access.failure.log import MOST_ROWS
+from tests.integration.tenancy.access.outcome import outcome
 from tests.integration.tenancy.world import KEY, World
 from tests.service.wait import wait_until
 
@@ -35,14 +35,6 @@ def basic(world: World, instance_id: InstanceId) -> tuple[str, str]:
 @pytest.fixture
 def cache(world: World, instance_id: InstanceId) -> AccessCache:
     return world.cache(instance_id)
-
-
-def outcome(call: Callable[[], object]) -> str:
-    try:
-        call()
-    except DomainError as refused:
-        return refused.code
-    return "done"
 
 
 def test_client_is_slowed_down_in_one_network_only(

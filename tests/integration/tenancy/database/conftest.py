@@ -7,17 +7,17 @@ import pytest
 
 from app.core.db import Database
 from tests.fake.clock import FakeClock
-from tests.integration.tenancy.database.authority import Authority
 from tests.integration.tenancy.database.fleet import Fleet
 from tests.integration.tenancy.world import KEY
 from tests.service.database import EngineKind
+from tests.service.pki import make_server_authority
 from tests.service.placed import MariaDbAdmin, placed_databases
 
 
 @pytest.fixture(scope="session")
 def tls_ca() -> str:
     """A certificate authority that no server's certificate comes from."""
-    return Authority().pem
+    return make_server_authority().pem
 
 
 @pytest.fixture

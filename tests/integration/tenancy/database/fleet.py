@@ -54,6 +54,8 @@ def look(cursor: Any, statement: str) -> list[tuple[Any, ...]]:
 
 
 class Raw:
+    """A driver's cursor, for statements that no transaction of ours runs; what it has done is rolled back."""
+
     def __init__(self, database: Database) -> None:
         self._connection = database.engine.raw_connection()
 

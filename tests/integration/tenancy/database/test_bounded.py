@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from app.core.outbox import last_sequence
-from tenancy import PasswordSeal, PlacedDatabases
 from tenancy.database.placed import Bounds
 from tests.fake.clock import FakeClock
 from tests.integration.tenancy.database.fleet import Fleet, look, mark
 from tests.integration.tenancy.world import KEY
 from tests.service.mariadb import MariaDbServer
+from tests.service.placed import open_placed
 
 INSTANCES, THREADS, LIMIT, ROUNDS = 200, 16, 12, 30
 CLOSING = 4
@@ -30,15 +30,14 @@ def test_two_hundred_instances_hit_by_sixteen_threads_share_twelve_connections(
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(fleet.databases.create, ids))
     fleet.databases.close()
-    databases = PlacedDatabases(
-        fleet.platform,
-        data_dir=tmp_path,
-        seal=PasswordSeal(KEY),
-        clock=clock,
-        bounds=Bounds(connections=LIMIT),
-    )
-    databases.load()
-    with mariadb_server.connect_admin() as connection, connection.cursor() as cursor:
+    with (
+        open_placed(
+            fleet.platform, data_dir=tmp_path, key=KEY, clock=clock, bounds=Bounds(connections=LIMIT)
+        ) as databases,
+        mariadb_server.connect_admin() as connection,
+        connection.cursor() as cursor,
+    ):
+        databases.load()
         before = _connected(cursor)
         ended = threading.Event()
 
@@ -60,7 +59,6 @@ def test_two_hundred_instances_hit_by_sixteen_threads_share_twelve_connections(
         written = sum(databases.open(each).read(last_sequence) for each in ids)
         assert written == THREADS * ROUNDS
         assert LIMIT <= most <= LIMIT + CLOSING
-    databases.close()
 
 
 def _connected(cursor: object) -> int:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from weakref import ref
 
@@ -17,7 +19,7 @@ from app.core.db_pool import SharedPool
 from app.core.errors import DatabaseUnavailable
 from app.core.ids import InstanceId
 from app.core.outbox import last_sequence, list_events
-from tenancy import PasswordSeal, PlacedDatabases
+from tenancy import PasswordSeal
 from tenancy.credential import CredentialKey
 from tenancy.database import repository
 from tenancy.database.placed import Bounds
@@ -27,6 +29,7 @@ from tests.fake.clock import FakeClock
 from tests.integration.tenancy.database.fleet import Fleet, mark
 from tests.integration.tenancy.world import KEY
 from tests.service.database import EngineKind
+from tests.service.placed import open_placed
 
 UNKNOWN = InstanceId(f"ins_{1:032x}")
 
@@ -181,38 +184,30 @@ def test_database_is_kept_while_anybody_holds_it_and_forgotten_after(
     fleet: Fleet, tmp_path: Path, clock: FakeClock
 ) -> None:
     ids = [fleet.made() for _ in range(5)]
-    databases = PlacedDatabases(
-        fleet.platform,
-        data_dir=tmp_path,
-        seal=PasswordSeal(KEY),
-        clock=clock,
-        bounds=Bounds(connections=8, databases=2),
-    )
-    held = databases.open(ids[0])
-    forgotten = ref(databases.open(ids[1]))
-    for each in ids[2:]:
-        databases.open(each).read(last_sequence)
-    assert databases.open(ids[0]) is held
-    gc.collect()
-    assert forgotten() is None
-    databases.close()
+    few = Bounds(connections=8, databases=2)
+    with open_placed(fleet.platform, data_dir=tmp_path, key=KEY, clock=clock, bounds=few) as databases:
+        held = databases.open(ids[0])
+        forgotten = ref(databases.open(ids[1]))
+        for each in ids[2:]:
+            databases.open(each).read(last_sequence)
+        assert databases.open(ids[0]) is held
+        gc.collect()
+        assert forgotten() is None
 
 
 def test_lines_go_on_when_the_platform_database_is_gone(
     fleet: Fleet, tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = [fleet.made() for _ in range(2)]
-    databases = PlacedDatabases(
-        fleet.platform, data_dir=tmp_path, seal=PasswordSeal(KEY), clock=clock, bounds=Bounds(databases=1)
-    )
-    assert databases.load() == 2
-    with monkeypatch.context() as patched:
-        patched.setattr(fleet.platform, "read", _gone)
-        for each in (*ids, *ids):
-            mark(databases.open(each))
-        with pytest.raises(DatabaseUnavailable):
-            databases.open(UNKNOWN)
-    databases.close()
+    one = Bounds(databases=1)
+    with open_placed(fleet.platform, data_dir=tmp_path, key=KEY, clock=clock, bounds=one) as databases:
+        assert databases.load() == 2
+        with monkeypatch.context() as patched:
+            patched.setattr(fleet.platform, "read", _gone)
+            for each in (*ids, *ids):
+                mark(databases.open(each))
+            with pytest.raises(DatabaseUnavailable):
+                databases.open(UNKNOWN)
 
 
 def test_row_copied_to_another_instance_opens_nothing(fleet: Fleet, engine_kind: EngineKind) -> None:
@@ -243,36 +238,51 @@ def test_one_damaged_password_is_the_trouble_of_one_instance(
     fleet: Fleet, tmp_path: Path, clock: FakeClock, engine_kind: EngineKind, caplog: pytest.LogCaptureFixture
 ) -> None:
     damaged, sound = fleet.made(), fleet.made()
-    with fleet.platform.engine.begin() as connection:
-        connection.execute(
-            text("UPDATE instance_database SET password = 'v1.AAAA' WHERE instance_id = :id"), {"id": damaged}
-        )
-    databases = PlacedDatabases(fleet.platform, data_dir=tmp_path, seal=PasswordSeal(KEY), clock=clock)
-    assert databases.load() == 1
-    mark(databases.open(sound))
-    for call in (databases.open, databases.migration_url):
-        with pytest.raises(DatabasePasswordDamaged):
-            call(damaged)
+    with (
+        damaged_password(fleet, damaged),
+        open_placed(fleet.platform, data_dir=tmp_path, key=KEY, clock=clock) as databases,
+    ):
+        assert databases.load() == 1
+        mark(databases.open(sound))
+        for call in (databases.open, databases.migration_url):
+            with pytest.raises(DatabasePasswordDamaged):
+                call(damaged)
     assert [record.msg for record in caplog.records if record.levelname == "CRITICAL"] == [
         "database_not_known"
     ]
-    databases.close()
-    with fleet.platform.engine.begin() as connection:
-        connection.execute(text("DELETE FROM instance_database WHERE instance_id = :id"), {"id": damaged})
 
 
 def test_what_another_process_removed_is_forgotten_when_told(
     fleet: Fleet, tmp_path: Path, clock: FakeClock
 ) -> None:
     instance_id = fleet.made()
-    databases = PlacedDatabases(fleet.platform, data_dir=tmp_path, seal=PasswordSeal(KEY), clock=clock)
-    databases.load()
-    databases.open(instance_id)
-    fleet.databases.drop(instance_id)
-    databases.forget(instance_id)
-    with pytest.raises(InstanceDatabaseMissing):
+    with open_placed(fleet.platform, data_dir=tmp_path, key=KEY, clock=clock) as databases:
+        databases.load()
         databases.open(instance_id)
-    databases.close()
+        fleet.databases.drop(instance_id)
+        databases.forget(instance_id)
+        with pytest.raises(InstanceDatabaseMissing):
+            databases.open(instance_id)
+
+
+@contextmanager
+def damaged_password(fleet: Fleet, instance_id: InstanceId) -> Iterator[None]:
+    """The stored password cannot be read; whole again at the end, so that the database can be removed."""
+    home = fleet.platform.read(lambda reader: repository.find_home(reader, instance_id))
+    assert home is not None
+    store_password(fleet, instance_id, "v1.AAAA")
+    try:
+        yield
+    finally:
+        store_password(fleet, instance_id, home.password)
+
+
+def store_password(fleet: Fleet, instance_id: InstanceId, sealed: str | None) -> None:
+    with fleet.platform.engine.begin() as connection:
+        connection.execute(
+            text("UPDATE instance_database SET password = :sealed WHERE instance_id = :id"),
+            {"sealed": sealed, "id": instance_id},
+        )
 
 
 def _gone(_body: object) -> object:

@@ -11,13 +11,9 @@ from app.core.ids import InstanceId
 from tenancy.database import repository
 from tenancy.errors import InstanceDatabaseMissing
 from tests.fake.clock import FakeClock
+from tests.fake.killed import Killed
 from tests.integration.tenancy.database.fleet import Fleet, mark, tables_of
 from tests.service.placed import MariaDbAdmin
-
-
-class Killed(BaseException):
-    """Stands for kill -9: nothing between here and the process's end catches it."""
-
 
 STEPS = ("CREATE DATABASE", "CREATE USER", "ALTER USER", "GRANT", "CREATE TABLE", "INSERT IGNORE", "COMMIT")
 

@@ -11,14 +11,13 @@ import pytest
 from app.core.db import Database
 from app.core.db_admin import ServerAccess, ServerAdmin, ServerRejected, ServerUnfit, ServerUnreachable
 from app.core.errors import DatabaseUnavailable, DomainError
-from tenancy import PasswordSeal, PlacedDatabases
 from tenancy.database import repository
 from tenancy.database.sealing import make_password
 from tests.fake.clock import FakeClock
 from tests.integration.tenancy.database.fleet import Fleet, mark
 from tests.integration.tenancy.world import KEY
 from tests.service.mariadb import MariaDbServer, run_mariadb
-from tests.service.placed import MariaDbAdmin, make_admin, store_server
+from tests.service.placed import MariaDbAdmin, make_admin, open_placed, store_server
 
 
 @pytest.fixture
@@ -28,11 +27,13 @@ def own_server() -> Iterator[MariaDbServer]:
 
 
 @pytest.fixture
-def own_fleet(platform_db: Database, own_server: MariaDbServer, tmp_path: Path, clock: FakeClock) -> Fleet:
+def own_fleet(
+    platform_db: Database, own_server: MariaDbServer, tmp_path: Path, clock: FakeClock
+) -> Iterator[Fleet]:
     """The platform is elsewhere; only the instances' server dies."""
     store_server(platform_db, make_admin(own_server).describe("db-1"), key=KEY)
-    databases = PlacedDatabases(platform_db, data_dir=tmp_path, seal=PasswordSeal(KEY), clock=clock)
-    return Fleet(platform_db, databases)
+    with open_placed(platform_db, data_dir=tmp_path, key=KEY, clock=clock) as databases:
+        yield Fleet(platform_db, databases)
 
 
 @pytest.mark.parametrize("engine_kind", ["sqlite"], indirect=True)

@@ -28,7 +28,8 @@ from tenancy.lifecycle.file_store import FileStore
 from tenancy.lifecycle.service import LifecycleService, start_end, start_erase
 from tenancy.operation.kind import NotYet, OperationKind, StepAction, StepContext
 from tests.fake.clock import FakeClock
-from tests.integration.tenancy.world import PATIENCE, Killed, World
+from tests.fake.killed import Killed
+from tests.integration.tenancy.world import PATIENCE, World
 
 STAFF = Origin(
     actor=Actor(kind="staff", actor_id="stk_1", person="per_2"), action="approveRequest", reason="it is over"

@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import threading
-from concurrent.futures import ThreadPoolExecutor
-
 import pytest
 
 from app.core.command import Command
@@ -17,6 +14,7 @@ from tenancy.lifecycle.errors import (
 )
 from tenancy.lifecycle.service import start_end
 from tests.integration.tenancy.lifecycle.life import Life
+from tests.service.crowd import at_once
 
 
 def test_renamed_instance_has_its_new_name_everywhere_and_keeps_lines_boxes_and_user_names(
@@ -81,17 +79,14 @@ def test_repeated_command_changes_once(life: Life) -> None:
 
 def test_of_two_renames_at_once_one_is_told_that_it_came_late(life: Life) -> None:
     acme = life.world.ready_instance("acme")
-    start = threading.Barrier(2)
+    names = ("beta", "gamma")
 
-    def rename(name: str) -> Instance | DomainError:
-        start.wait()
-        try:
-            return life.service.rename_instance(acme.instance_id, name, expected_version=acme.version).value
-        except DomainError as error:
-            return error
+    def rename(place: int) -> Instance:
+        return life.service.rename_instance(
+            acme.instance_id, names[place], expected_version=acme.version
+        ).value
 
-    with ThreadPoolExecutor(2) as pool:
-        outcomes = list(pool.map(rename, ["beta", "gamma"]))
+    outcomes = at_once(2, rename)
     lost = [each for each in outcomes if isinstance(each, DomainError)]
     assert [type(each) for each in lost] == [InstanceVersionConflict]
     assert life.get(acme).name in ("beta", "gamma")
@@ -101,18 +96,13 @@ def test_of_two_renames_at_once_one_is_told_that_it_came_late(life: Life) -> Non
 def test_of_two_instances_that_want_one_name_one_gets_it(life: Life) -> None:
     world = life.world
     pair = [world.ready_instance(name) for name in ("acme", "other")]
-    start = threading.Barrier(2)
 
-    def rename(instance: Instance) -> type[DomainError] | None:
-        start.wait()
-        try:
-            life.service.rename_instance(instance.instance_id, "wanted", expected_version=instance.version)
-        except DomainError as error:
-            return type(error)
-        return None
+    def rename(place: int) -> Instance:
+        mine = pair[place]
+        return life.service.rename_instance(mine.instance_id, "wanted", expected_version=mine.version).value
 
-    with ThreadPoolExecutor(2) as pool:
-        assert sorted(map(str, pool.map(rename, pair))) == sorted(map(str, [None, NameTaken]))
+    lost = [each for each in at_once(2, rename) if isinstance(each, DomainError)]
+    assert [type(each) for each in lost] == [NameTaken]
     assert sorted(life.get(each).name for each in pair) in (["acme", "wanted"], ["other", "wanted"])
 
 

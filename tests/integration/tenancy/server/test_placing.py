@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
 
 import pytest
+from sqlalchemy import text
 
-from app.core.db import Database, Reader, Tx
+from app.core.db import Database, Tx
 from app.core.ids import InstanceId, new_id
 from app.core.json import JsonObject
 from app.core.outbox import list_events
@@ -18,7 +18,7 @@ from tenancy.placement import choose_servers
 from tenancy.server import placing, repository
 from tenancy.server.embedded import register_embedded_servers
 from tenancy.server.errors import CapacityExhausted
-from tenancy.server.record import ServerCreate, ServerId
+from tenancy.server.record import ServerCreate
 from tests.integration.tenancy.world import KEY
 from tests.service.placed import store_servers
 
@@ -63,17 +63,17 @@ def release(db: Database, instance_id: InstanceId) -> list[str]:
     return freed
 
 
+_COUNT_PLACED = text("SELECT COUNT(*) FROM placement WHERE server_id = :server")
+
+
 def used(db: Database) -> dict[str, int]:
     """Places taken by name, checked against the placements themselves."""
     servers = db.read(lambda reader: repository.list_servers(reader, after="", limit=100))
     for each in servers:
-        counted = db.read(partial(_count_placed, server_id=each.server_id))
+        with db.engine.connect() as connection:
+            counted = connection.execute(_COUNT_PLACED, {"server": each.server_id}).scalar_one()
         assert counted == each.used <= each.capacity
     return {each.name: each.used for each in servers}
-
-
-def _count_placed(reader: Reader, *, server_id: ServerId) -> int:
-    return repository.count_placed(reader, server_id)
 
 
 def names(db: Database, instance_id: InstanceId) -> list[str]:

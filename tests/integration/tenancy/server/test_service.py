@@ -11,7 +11,6 @@ from app.core.db import Database
 from app.core.db_admin import ServerRejected
 from app.core.outbox import list_events
 from tenancy import PasswordSeal, Server, ServerChange, ServerId, ServerService
-from tenancy.database.placed import PlacedDatabases
 from tenancy.database.repository import find_admin
 from tenancy.errors import TenancyError
 from tenancy.server.errors import (
@@ -26,7 +25,7 @@ from tests.fake.clock import FakeClock
 from tests.integration.tenancy.server.test_placing import DISK, place, release
 from tests.integration.tenancy.world import KEY
 from tests.service.mariadb import MariaDbServer
-from tests.service.placed import MariaDbAdmin, make_admin
+from tests.service.placed import MariaDbAdmin, make_admin, open_placed
 
 
 @pytest.fixture
@@ -97,31 +96,30 @@ def test_administrators_password_is_rotated_on_a_real_server(
     platform_db: Database, mariadb_server: MariaDbServer, tmp_path: Path, clock: FakeClock
 ) -> None:
     seal, told = PasswordSeal(KEY), list[ServerId]()
-    databases = PlacedDatabases(platform_db, data_dir=tmp_path, seal=seal, clock=clock)
     servers = ServerService(platform_db, seal=seal, on_renewed=lambda server_id, _ca: told.append(server_id))
     old, new = make_admin(mariadb_server), make_admin(mariadb_server)
     server = servers.register_server(old.describe("db-1")).value
     before = place(platform_db)
-    databases.create(before)
-    with pytest.raises(ServerRejected):
-        servers.change_server(server.server_id, ServerChange(admin_password="wrong"), version=1)
-    assert servers.get_server(server.server_id) == replace(server, used=1)
     way = ServerChange(admin_user=new.user, admin_password=new.password)
     command = Command(op_id="rotate-1")
-    changed = servers.change_server(server.server_id, way, version=1, command=command).value
-    assert (changed.admin_user, changed.version, told) == (new.user, 2, [server.server_id])
-    mariadb_server.execute(f"DROP USER `{old.user}`@`%`")
-    after = place(platform_db)
-    databases.create(after)
-    for each in (before, after):
-        databases.drop(each)
+    with open_placed(platform_db, data_dir=tmp_path, key=KEY, clock=clock) as databases:
+        databases.create(before)
+        with pytest.raises(ServerRejected):
+            servers.change_server(server.server_id, ServerChange(admin_password="wrong"), version=1)
+        assert servers.get_server(server.server_id) == replace(server, used=1)
+        changed = servers.change_server(server.server_id, way, version=1, command=command).value
+        assert (changed.admin_user, changed.version, told) == (new.user, 2, [server.server_id])
+        mariadb_server.execute(f"DROP USER `{old.user}`@`%`")
+        after = place(platform_db)
+        databases.create(after)
+        for each in (before, after):
+            databases.drop(each)
     # Answered from what is stored: the version the caller saw is long past.
     assert servers.change_server(server.server_id, way, version=1, command=command).replayed
     with pytest.raises(ServerVersionConflict):
         servers.change_server(server.server_id, way, version=1)
     events = platform_db.read(lambda reader: list_events(reader, after=0, limit=100))
     assert new.password not in repr(events) + repr(way)
-    databases.close()
 
 
 def test_directory_has_no_administrator_to_change(servers: ServerService) -> None:

@@ -76,7 +76,8 @@ def test_only_a_ready_instance_lets_callers_in_and_an_erased_one_is_not_kept() -
     assert {state for state in STATES if replace(ACME, state=state).is_open} == {"ready"}
     assert set(KEPT_STATES) == {"ready", "frozen", "ended"}
     frozen = {s for s in STATES if describe_instance(replace(ACME, state=s), [], at=START).frozen}
-    assert frozen == {"frozen", "ended", "erased", "failed"}
+    # One that failed in provisioning may become ready by a retry, without anything new to tell its lines.
+    assert frozen == {"frozen", "ended"}
 
 
 def test_retention_is_in_days_up_to_ten_years() -> None:

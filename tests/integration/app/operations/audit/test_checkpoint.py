@@ -50,9 +50,9 @@ def test_signature_is_ed25519_over_what_is_said_and_both_implementations_agree(w
 
 def test_checkpoint_makes_no_event_and_leaves_no_operation_id(world: AuditWorld) -> None:
     world.write(world.platform)
-    end = world.platform.last_link
+    end = world.platform.chain_end.link
     world.audit.sign()
-    assert world.platform.last_link == end
+    assert world.platform.chain_end.link == end
     with world.platform.engine.connect() as connection:
         (left,) = connection.exec_driver_sql(
             "SELECT count(*) FROM op WHERE op_id LIKE 'checkpoint%%'"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from app.core.migrate import head
-from tests.integration.app.command.platform_process import start, wops
+from tests.integration.app.command.platform_process import running, wops
 from tests.service.fleet import OLD_INSTANCE, Fleet
 
 BEHIND = 60
@@ -53,35 +53,30 @@ def _set_back(path: Path) -> None:
 
 
 def test_lines_answer_without_an_error_while_all_instances_are_migrated(tmp_path: Path) -> None:
-    first = start(tmp_path / "data", "--demo")
-    served = [each for each in first.printed["instances"] if each["edition"] != "datacenter"]
-    own = sorted((tmp_path / "data").rglob("ins_*.db"))
-    first.terminate()
+    with running(tmp_path / "data", "--demo") as first:
+        served = [each for each in first.printed["instances"] if each["edition"] != "datacenter"]
+        own = sorted((tmp_path / "data").rglob("ins_*.db"))
     _move_fleet(Fleet(tmp_path / "old", BEHIND), tmp_path / "data")
     # The served ones are behind as well: opened by a line and migrated by the run at the same moment.
     for path in own:
         _set_back(path)
-    running = start(tmp_path / "data")
     ended = threading.Event()
 
-    def call_on() -> int:
+    def call_on(address: str) -> int:
         calls = 0
         while not ended.is_set() or calls < 10:
             for each in served:
-                assert _call(running.address, each) == 200
+                assert _call(address, each) == 200
                 calls += 1
         return calls
 
-    try:
-        with ThreadPoolExecutor(4) as threads:
-            callers = [threads.submit(call_on) for _ in range(3)]
-            try:
-                done = wops("migrate", "--all", "--json", "--data-dir", str(tmp_path / "data"))
-            finally:
-                ended.set()
-            calls = sum(each.result() for each in callers)
-    finally:
-        running.terminate()
+    with running(tmp_path / "data") as platform, ThreadPoolExecutor(4) as threads:
+        callers = [threads.submit(call_on, platform.address) for _ in range(3)]
+        try:
+            done = wops("migrate", "--all", "--json", "--data-dir", str(tmp_path / "data"))
+        finally:
+            ended.set()
+        calls = sum(each.result() for each in callers)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert (report["instances"], report["failed"]) == (BEHIND + len(own), 0)

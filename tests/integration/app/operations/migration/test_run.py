@@ -18,7 +18,7 @@ from sqlalchemy import text
 
 from app.core.clock import SystemClock
 from app.core.ids import InstanceId
-from app.core.migrate import current, head, sole_run
+from app.core.migrate import Tree, Upgraded, current, head, migrate, sole_run
 from app.operations.migration.record import MigrationReport
 from app.operations.migration.run import MigrationRun, Progress, RunOrder, nobody_listens
 from tenancy.database.home import name_database
@@ -107,6 +107,41 @@ def test_many_instances_are_migrated_and_the_second_run_finds_nothing_to_do(make
     assert (len(again.of("current")), again.platform_changed, again.is_complete) == (MANY, False, True)
     assert _rows(fleet, "SELECT * FROM instance_migration ORDER BY instance_id") == noted
     assert len(_rows(fleet, told)) == MANY
+
+
+class _Gate:
+    """Knows how many instances are being migrated at a time; the first wait until as many as may have come."""
+
+    def __init__(self, jobs: int) -> None:
+        self._jobs = jobs
+        self._lock = threading.Lock()
+        self._now = self.most = 0
+
+    def migrate(self, url: str, tree: Tree, **more: Any) -> Upgraded:
+        if tree == "platform":
+            return migrate(url, tree, **more)
+        self._count(1)
+        try:
+            wait_until(lambda: self.most >= self._jobs, "as many as may work side by side")
+            return migrate(url, tree, **more)
+        finally:
+            self._count(-1)
+
+    def _count(self, change: int) -> None:
+        with self._lock:
+            self._now += change
+            self.most = max(self.most, self._now)
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 4])
+@pytest.mark.parametrize("engine_kind", ["sqlite"], indirect=True)
+def test_as_many_instances_are_migrated_at_a_time_as_was_asked_for(
+    make_fleet: FleetMaker, monkeypatch: pytest.MonkeyPatch, jobs: int
+) -> None:
+    fleet, gate = make_fleet(12), _Gate(jobs)
+    monkeypatch.setattr("app.operations.migration.run.migrate", gate.migrate)
+    report = _run(fleet, RunOrder(jobs=jobs))
+    assert (len(report.of("migrated")), gate.most) == (12, jobs)
 
 
 # One that fails.
