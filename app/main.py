@@ -21,7 +21,7 @@ import uvicorn
 from anyio import to_thread
 from fastapi import FastAPI
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.container import Platform
@@ -52,7 +52,7 @@ from app.http.bounded_protocol import BoundedProtocol
 from app.http.cursor import CursorCodec
 from app.http.front_header import FRONT_WORD, TRUSTED_FRONT, read_front, refuse_certificate
 from app.http.inner_door import InnerDoor
-from app.http.openapi import Credentials, describe_api
+from app.http.openapi import ApiDescription
 from app.http.problem import problem_response, register_problem_handlers
 from app.http.problem_catalog import PROBLEM_KINDS
 from app.http.trace import TraceLayer
@@ -159,12 +159,12 @@ class FrontDoor:
         self._control_app = create_control_app(platform)
         self._portal_app = create_portal_app(platform)
         self.ready = False
-        self._own: dict[str, Callable[[Request], Awaitable[JSONResponse]]] = {
+        self._own: dict[str, Callable[[Request], Awaitable[Response]]] = {
             "/livez": self._livez,
             "/readyz": self._readyz,
-            "/openapi/instance.json": partial(self._openapi, self._instance_app, "basic"),
-            "/openapi/admin.json": partial(self._openapi, self._control_app, "bearer"),
-            "/openapi/portal.json": partial(self._openapi, self._portal_app, "basic"),
+            "/openapi/instance.json": ApiDescription(self._instance_app, credentials="basic").answer,
+            "/openapi/admin.json": ApiDescription(self._control_app, credentials="bearer").answer,
+            "/openapi/portal.json": ApiDescription(self._portal_app, credentials="basic").answer,
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -236,9 +236,6 @@ class FrontDoor:
         return JSONResponse(
             {"status": "ready" if self.ready else "starting"}, status_code=200 if self.ready else 503
         )
-
-    async def _openapi(self, app: FastAPI, credentials: Credentials, _request: Request) -> JSONResponse:
-        return JSONResponse(describe_api(app, credentials=credentials))
 
 
 class LocalOperatorDoor:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 from anyio import to_thread
+from fastapi import Depends, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -42,6 +43,12 @@ from tenancy import (
 from tenancy.access.client.certificate import read_pem_der
 from tenancy.access.client.certificate_service import PinDraft
 from tenancy.access.doctor import Patient
+
+ClientKey = Annotated[str, Path(max_length=64, description="Id of an API client.")]
+CertificateKey = Annotated[str, Path(max_length=64, description="Id of a certificate of the client.")]
+Force = Annotated[
+    bool, Query(description="Carry it out even if it shuts out the caller or the last working client.")
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,3 +246,23 @@ class AccessWork:
 
     def _insistence(self, force: bool) -> Insistence:
         return Insistence(caller=self.caller, force=force)
+
+
+def take_up(work: AccessWork) -> None:
+    """Say whose work a request is; a dependency of the router does, before the route asks for it."""
+    work.request.state.access_work = work
+
+
+def command_if_any(request: Request) -> Command | None:
+    """Under what a change is carried out; None: the request reads."""
+    command: Command | None = getattr(request.state, "command", None)
+    return command
+
+
+async def _work_of(request: Request) -> AccessWork:
+    work: AccessWork = request.state.access_work
+    return work
+
+
+Work = Annotated[AccessWork, Depends(_work_of)]
+"""What a route about access does its work with, whoever has asked."""

@@ -6,16 +6,15 @@ from typing import Annotated, cast
 
 from anyio import to_thread
 from fastapi import APIRouter, Path, Query, Response
-from pydantic import AwareDatetime
 from starlette.requests import Request
 
 from app.core.ids import ContractId, CustomerId, InstanceId
-from app.http.admin_route import InstanceKey, document, noted, platform_of
+from app.http.admin_route import InstanceKey, document, noted, platform_of, started
 from app.http.etag import etag_of
 from app.http.instance_view import show_instance, show_instances
 from app.http.page import Cursor, Limit, after_of, page_of
 from app.http.schema import admin_example as show
-from app.http.schema.model import Page
+from app.http.schema.model import Moment, Page
 from app.http.schema.operation import OperationRead
 from app.http.schema.tenancy import (
     BoxRead,
@@ -35,8 +34,6 @@ from tenancy import ContractCreate, InstanceCreate
 from tenancy.record import InstanceState
 
 router = APIRouter(prefix="/admin/v1", route_class=StaffRoute)
-
-OPERATION_RETRY_SECONDS = 1
 
 
 @router.get(
@@ -134,10 +131,7 @@ async def create_instance(body: InstanceCreateBody, request: Request, response: 
     done = await to_thread.run_sync(
         lambda: platform_of(request).instances.create_instance(asked, command=command_of(request))
     )
-    operation = noted(done, response, status=202)
-    response.headers["Location"] = f"/admin/v1/operations/{operation.operation_id}"
-    response.headers["Retry-After"] = str(OPERATION_RETRY_SECONDS)
-    return OperationRead.of(operation, platform_of(request).operations.decisions(operation))
+    return started(request, done, response)
 
 
 @router.get(
@@ -155,7 +149,7 @@ async def list_instances(
     cursor: Cursor = None,
     state: Annotated[InstanceState | None, Query(description="In this state only.")] = None,
     retained_before: Annotated[
-        AwareDatetime | None,
+        Moment | None,
         Query(
             description="Ended ones whose retention ends before; with the time of now, those to be erased."
         ),

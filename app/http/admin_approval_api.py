@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Annotated
 
 from anyio import to_thread
-from fastapi import APIRouter, Header, Path, Query, Response
+from fastapi import APIRouter, Path, Query, Response
 from starlette.requests import Request
 
 from app.core.ids import InstanceId
 from app.http.admin_route import InstanceKey, document, noted, platform_of
-from app.http.etag import IF_MATCH, etag_of, version_of
+from app.http.etag import IfMatch, etag_of, version_of
 from app.http.guarded import ask_approval
 from app.http.page import Cursor, Limit, after_of, page_of
 from app.http.schema import admin_example, staff_example
@@ -76,7 +76,7 @@ async def approve_approval(
     body: ApprovalDecision,
     request: Request,
     response: Response,
-    if_match: Annotated[str | None, Header(description=IF_MATCH)] = None,
+    if_match: IfMatch = None,
 ) -> ApprovalRead:
     """Let it happen: the operation named in the answer starts at once. Nobody approves his own request."""
     version = version_of(if_match)
@@ -121,7 +121,7 @@ async def reject_approval(
     status_code=202,
     tags=["approvals"],
     openapi_extra=staff("change"),
-    responses=document(202, staff_example.APPROVAL, 400, 404, 409, 422),
+    responses=document(202, staff_example.APPROVAL, 400, 404, 409, 410, 422),
 )
 async def install_firm_key(
     instance_id: InstanceKey, body: GuardedAsk, request: Request, response: Response
@@ -139,7 +139,7 @@ async def install_firm_key(
     status_code=202,
     tags=["approvals"],
     openapi_extra=staff("change"),
-    responses=document(202, staff_example.APPROVAL, 400, 404, 409, 422),
+    responses=document(202, staff_example.APPROVAL, 400, 404, 409, 410, 422),
 )
 async def correct_quota(
     instance_id: InstanceKey, body: QuotaCorrection, request: Request, response: Response

@@ -22,6 +22,7 @@ from app.http.schema.model import Page
 from app.http.staff import StaffRoute, staff
 from app.operations.audit.checkpoint import PLATFORM_CHAIN
 from app.operations.audit.export import ExportWish
+from app.operations.audit.reading import NEWEST
 from app.operations.audit.repository import list_newest_rounds
 from app.operations.audit.verify import CHECKPOINT_CHAIN, MOST_ENTRIES, MOST_ROUNDS, ChainReport
 
@@ -44,7 +45,7 @@ _Chain = Annotated[
     summary="Read the audit log",
     tags=["audit"],
     openapi_extra=staff("audit"),
-    responses=document(200, show.page(audit_example.ENTRY), 404, 422),
+    responses=document(200, show.page(audit_example.ENTRY), 404, 410, 422),
 )
 async def list_audit(  # noqa: PLR0913 - parameters of the request
     request: Request,
@@ -59,19 +60,19 @@ async def list_audit(  # noqa: PLR0913 - parameters of the request
     since: Since = None,
     until: Until = None,
 ) -> Page[AuditEntryRead]:
-    """Entries, newest first: of the platform, or of one instance. A page may be empty and have a next one."""
-    if instance_id is not None:
+    """Entries, newest first: of the platform, or of one instance. A page may be empty and have a next one.
+
+    The own chain of an erased instance is no longer there: 410. What the platform's says of it stays, and so does the
+    export.
+    """
+    chain = PLATFORM_CHAIN
+    if instance_id is not None and source == "instance":
+        await _require_unerased(request, instance_id)
+        chain = instance_id
+    elif instance_id is not None:
         await _require_instance(request, instance_id)
-        wanted.filter = wanted.filter if source == "instance" else wanted.about(instance_id)
-    own = instance_id is not None and source == "instance"
-    return await entries_page(
-        request,
-        response,
-        str(instance_id) if own else PLATFORM_CHAIN,
-        wanted.between(since, until),
-        asked=asked,
-        show=AuditEntryRead.of,
-    )
+        wanted.filter = wanted.about(instance_id)
+    return await entries_page(request, response, chain, wanted.between(since, until), asked=asked)
 
 
 @router.get(
@@ -80,7 +81,7 @@ async def list_audit(  # noqa: PLR0913 - parameters of the request
     summary="Read an instance's audit log",
     tags=["audit"],
     openapi_extra=staff("look"),
-    responses=document(200, show.page(audit_example.ENTRY), 404, 422),
+    responses=document(200, show.page(audit_example.ENTRY), 404, 410, 422),
 )
 async def list_instance_audit(  # noqa: PLR0913 - parameters of the request
     instance_id: InstanceKey,
@@ -92,15 +93,8 @@ async def list_instance_audit(  # noqa: PLR0913 - parameters of the request
     until: Until = None,
 ) -> Page[AuditEntryRead]:
     """Entries of the instance's own chain, newest first."""
-    await _require_instance(request, instance_id)
-    return await entries_page(
-        request,
-        response,
-        instance_id,
-        wanted.between(since, until),
-        asked=asked,
-        show=AuditEntryRead.of,
-    )
+    await _require_unerased(request, instance_id)
+    return await entries_page(request, response, instance_id, wanted.between(since, until), asked=asked)
 
 
 @router.get(
@@ -195,7 +189,7 @@ async def get_audit_key(request: Request) -> AuditKeyRead:
 async def verify_audit(
     request: Request,
     chain: _Chain = PLATFORM_CHAIN,
-    after: Annotated[int, Query(ge=0, description="`last` of the answer before.")] = 0,
+    after: Annotated[int, Query(ge=0, le=NEWEST, description="`last` of the answer before.")] = 0,
 ) -> VerificationRead:
     """Walk along a chain, up to 200,000 entries in one call, and compare it with every checkpoint about it.
 
@@ -225,6 +219,10 @@ def _one_at_a_time(request: Request) -> CapacityLimiter:
 
 async def _require_instance(request: Request, instance_id: str) -> None:
     await to_thread.run_sync(platform_of(request).instances.get_instance, InstanceId(instance_id))
+
+
+async def _require_unerased(request: Request, instance_id: str) -> None:
+    await to_thread.run_sync(platform_of(request).instances.require_unerased, InstanceId(instance_id))
 
 
 def _in_chunks(lines: Iterator[bytes]) -> Iterator[bytes]:

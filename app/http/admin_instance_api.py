@@ -36,7 +36,7 @@ router = APIRouter(prefix="/admin/v1", route_class=StaffRoute)
     summary="Read an instance's usage of a month",
     tags=["usage"],
     openapi_extra=staff("look"),
-    responses=document(200, USAGE, 404, 422),
+    responses=document(200, USAGE, 404, 410, 422),
 )
 async def get_usage(
     instance_id: InstanceKey,
@@ -54,7 +54,7 @@ async def get_usage(
     summary="Read the ledger",
     tags=["usage"],
     openapi_extra=staff("look"),
-    responses=document(200, [show.LEDGER_ENTRY], 404, 422),
+    responses=document(200, [show.LEDGER_ENTRY], 404, 410, 422),
 )
 async def get_ledger(
     instance_id: InstanceKey,
@@ -80,7 +80,7 @@ async def get_ledger(
     summary="Recompute every counter from the ledger",
     tags=["usage"],
     openapi_extra=staff("look"),
-    responses=document(200, {"exact": True, "discrepancies": []}, 404),
+    responses=document(200, {"exact": True, "discrepancies": []}, 404, 410),
 )
 async def get_meter_audit(instance_id: InstanceKey, request: Request) -> MeterAuditRead:
     """Proof that counters and ledger agree; a discrepancy is a defect."""
@@ -95,7 +95,7 @@ async def get_meter_audit(instance_id: InstanceKey, request: Request) -> MeterAu
     status_code=201,
     tags=["on behalf"],
     openapi_extra=staff("act"),
-    responses=document(201, ITEM, 400, 404, 409, 422),
+    responses=document(201, ITEM, 400, 404, 409, 410, 422),
 )
 async def create_item(
     instance_id: InstanceKey, body: ItemCreate, request: Request, response: Response
@@ -113,7 +113,7 @@ async def create_item(
     status_code=201,
     tags=["on behalf"],
     openapi_extra=staff("act"),
-    responses=document(201, ORDER, 400, 404, 409, 422),
+    responses=document(201, ORDER, 400, 404, 409, 410, 422),
 )
 async def place_order(
     instance_id: InstanceKey, body: OrderCreate, request: Request, response: Response
@@ -130,7 +130,7 @@ async def place_order(
     summary="Read a ticket on a customer's behalf",
     tags=["on behalf"],
     openapi_extra=staff("look"),
-    responses=document(200, TICKET, 404, 422),
+    responses=document(200, TICKET, 404, 410, 422),
 )
 async def get_ticket(
     instance_id: InstanceKey, ticket: Annotated[str, Path(max_length=64)], request: Request
@@ -146,7 +146,7 @@ async def get_ticket(
     summary="Read a container on a customer's behalf",
     tags=["on behalf"],
     openapi_extra=staff("look"),
-    responses=document(200, CONTAINER, 404),
+    responses=document(200, CONTAINER, 404, 410),
 )
 async def get_container(
     instance_id: InstanceKey, serial: Annotated[str, Path(max_length=32)], request: Request
@@ -162,7 +162,7 @@ async def get_container(
     summary="Decide about a contradicting container",
     tags=["on behalf"],
     openapi_extra=staff("act"),
-    responses=document(200, CONTAINER, 400, 404, 409, 422),
+    responses=document(200, CONTAINER, 400, 404, 409, 410, 422),
 )
 async def restore_container(
     instance_id: InstanceKey,

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from typing import Annotated
 
 from anyio import to_thread
-from fastapi import APIRouter, Header, Path, Response
+from fastapi import APIRouter, Path, Response
 from starlette.requests import Request
 from starlette.responses import FileResponse
 
 from app.core.command import Command, Done
 from app.core.ids import CustomerId, InstanceId
-from app.http.admin_route import InstanceKey, document, noted, platform_of
-from app.http.etag import IF_MATCH, etag_of, version_of
+from app.http.admin_route import InstanceKey, document, noted, platform_of, started
+from app.http.etag import IfMatch, etag_of, version_of
 from app.http.export_file import FILE_ANSWER, hand_out
 from app.http.guarded import ask_approval
 from app.http.instance_view import show_instance
@@ -33,14 +33,12 @@ from app.http.schema.staff import ApprovalRead
 from app.http.schema.staff_example import APPROVAL
 from app.http.schema.tenancy import CustomerRead, InstanceRead
 from app.http.staff import StaffRoute, command_of, staff
-from tenancy import Instance, Operation
+from tenancy import Instance
 from tenancy.lifecycle.service import LifecycleService
 
 router = APIRouter(prefix="/admin/v1", route_class=StaffRoute)
 
-IfMatch = Annotated[str | None, Header(description=IF_MATCH)]
 ExportKey = Annotated[str, Path(max_length=64, description="Id of an export: of the operation that made it.")]
-_RETRY_SECONDS = "1"
 
 
 @router.patch(
@@ -244,7 +242,7 @@ async def request_export(instance_id: InstanceKey, request: Request, response: R
             InstanceId(instance_id), command=command_of(request)
         )
     )
-    return started(done, response, address="/admin/v1/operations")
+    return started(request, done, response)
 
 
 @router.get(
@@ -273,14 +271,6 @@ async def list_exports(instance_id: InstanceKey, request: Request) -> list[Expor
 async def download_export(instance_id: InstanceKey, export_id: ExportKey, request: Request) -> FileResponse:
     """The file; parts of it with Range."""
     return await hand_out(request, InstanceId(instance_id), export_id)
-
-
-def started(done: Done[Operation], response: Response, *, address: str) -> OperationRead:
-    """The answer to a request that has started an operation."""
-    operation = noted(done, response, status=202)
-    response.headers["Location"] = f"{address}/{operation.operation_id}"
-    response.headers["Retry-After"] = _RETRY_SECONDS
-    return OperationRead.of(operation)
 
 
 async def _change(

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from anyio import to_thread
 from fastapi import APIRouter, Response
 from starlette.requests import Request
 
-from app.http.admin_route import document, noted, platform_of
+from app.http.admin_route import document, platform_of, started
 from app.http.schema import admin_example as show
 from app.http.schema.migration import MIGRATION_REPORT, MigrationReportRead, MigrationStart
 from app.http.schema.operation import OperationRead
 from app.http.staff import StaffRoute, command_of, staff
 
 router = APIRouter(prefix="/admin/v1", route_class=StaffRoute, tags=["migrations"])
-
-_RETRY_SECONDS: Final = "1"
 
 
 @router.post(
@@ -31,10 +27,7 @@ async def start_migration(body: MigrationStart, request: Request, response: Resp
     """A few at a time, while they work. The operation's log has the progress and names what fails."""
     migrations, command = platform_of(request).migrations, command_of(request)
     done = await to_thread.run_sync(lambda: migrations.start(names=body.instances, command=command))
-    operation = noted(done, response, status=202)
-    response.headers["Location"] = f"/admin/v1/operations/{operation.operation_id}"
-    response.headers["Retry-After"] = _RETRY_SECONDS
-    return OperationRead.of(operation)
+    return started(request, done, response)
 
 
 @router.get(

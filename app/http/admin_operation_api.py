@@ -16,7 +16,7 @@ from starlette.requests import Request
 from app.container import Platform
 from app.core.command import Command, Done
 from app.core.ids import OperationId
-from app.http.admin_route import document, noted, platform_of
+from app.http.admin_route import RETRY_SECONDS, document, noted, platform_of
 from app.http.page import Cursor, Limit, after_of, page_of
 from app.http.schema import admin_example as show
 from app.http.schema.model import Page
@@ -26,7 +26,6 @@ from tenancy import LogLine, Operation
 
 router = APIRouter(prefix="/admin/v1", route_class=StreamRoute, tags=["operations"])
 
-RETRY_SECONDS: Final = 1
 _LOG_PAGE: Final = 100
 _LOOK_EVERY_SECONDS: Final = 0.25
 """How far an event may lag behind; a look is one small read. Our own decision."""
@@ -34,7 +33,14 @@ _LOOK_EVERY_SECONDS: Final = 0.25
 OperationKey = Annotated[
     str, Path(max_length=64, description="Id of an operation.", examples=["opn_019b0a3c"])
 ]
-LogNumber = Annotated[int, Query(ge=0, description="Number of the last line that is known already.")]
+_MOST_NUMBER: Final = 2**62
+_FOLLOW_SECONDS: Final = 300.0
+"""After which a stream ends, and with it the right to look on that a token gave which is no longer good. Our own
+decision."""
+
+LogNumber = Annotated[
+    int, Query(ge=0, le=_MOST_NUMBER, description="Number of the last line that is known already.")
+]
 LastEvent = Annotated[
     str | None,
     Header(
@@ -132,26 +138,37 @@ async def stream_operation_events(
 ) -> AsyncIterator[ServerSentEvent]:
     """The log as Server-Sent Events, live; each carries its line's number as id.
 
-    The last event is `end` with the operation as it is then. A stream that breaks off is resumed with `Last-Event-ID`.
+    The last event is `end` with the operation as it is then: over, or given up as `fatal` until staff decide. A stream
+    without it goes on where it is asked for again with `Last-Event-ID`: each ends after five minutes, so that the token
+    is looked at again.
     """
     platform = platform_of(request)
-    after = int(last_event_id) if last_event_id is not None and last_event_id.isdecimal() else 0
-    async for line in _follow(platform, operation.operation_id, after=after):
-        yield ServerSentEvent(event=line.event, id=str(line.number), data=LogLineRead.of(line))
-    if not platform.stopping.is_set():
-        ended = await to_thread.run_sync(platform.operations.get_operation, operation.operation_id)
-        yield ServerSentEvent(event="end", data=_read(request, ended))
+    after = 0
+    if last_event_id is not None and last_event_id.isdecimal():
+        after = min(int(last_event_id), _MOST_NUMBER)
+    async for seen in _follow(platform, operation.operation_id, after=after):
+        if isinstance(seen, LogLine):
+            yield ServerSentEvent(event=seen.event, id=str(seen.number), data=LogLineRead.of(seen))
+        else:
+            yield ServerSentEvent(event="end", data=_read(request, seen))
 
 
-async def _follow(platform: Platform, operation_id: OperationId, *, after: int) -> AsyncIterator[LogLine]:
-    """Lines as they are written, until the operation has ended or the server stops. Holds nothing while it waits."""
-    while not platform.stopping.is_set():
+async def _follow(
+    platform: Platform, operation_id: OperationId, *, after: int
+) -> AsyncIterator[LogLine | Operation]:
+    """Lines as they are written, and the operation itself once nothing happens to it any more.
+
+    Ends without it when it has lasted long enough, or when the server stops. Holds nothing while it waits.
+    """
+    ends_at = platform.clock.monotonic() + _FOLLOW_SECONDS
+    while not platform.stopping.is_set() and platform.clock.monotonic() < ends_at:
         look = partial(platform.operations.read_on, operation_id, after=after, limit=_LOG_PAGE)
         operation, lines = await to_thread.run_sync(look)
         for line in lines:
             after = line.number
             yield line
-        if operation.finished and len(lines) < _LOG_PAGE:
+        if (operation.finished or operation.state == "fatal") and len(lines) < _LOG_PAGE:
+            yield operation
             return
         if not lines:
             with suppress(TimeoutError):

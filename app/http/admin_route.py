@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Final, TypeVar
 
 from anyio import to_thread
 from fastapi import Path, Response
@@ -12,20 +12,20 @@ from app.container import Platform
 from app.core.command import Done
 from app.core.ids import InstanceId
 from app.http.idempotency import REPLAYED
-from app.http.schema.example import example, problem
+from app.http.schema.example import documenter
+from app.http.schema.operation import OperationRead
 from app.operations.line import InstanceRuntime
+from tenancy import Operation
 
 T = TypeVar("T")
 
 InstanceKey = Annotated[str, Path(max_length=64, description="Id of an instance.", examples=["ins_019b0a3c"])]
 
 
-def document(status: int, value: object, *refused: int) -> dict[int | str, dict[str, Any]]:
-    """A successful answer, and the refusals every admin route has besides its own."""
-    found = example(status, value)
-    for each in sorted({*refused, 401, 403, 503}):
-        found.update(problem(each))
-    return found
+document: Final = documenter(401, 403, 503)
+"""Describes what an admin route answers."""
+RETRY_SECONDS: Final = 1
+"""After which it is worth asking again how far an operation is."""
 
 
 def platform_of(request: Request) -> Platform:
@@ -54,3 +54,17 @@ def noted(done: Done[T], response: Response, *, status: int = 200) -> T:
         response.headers[REPLAYED] = "true"
         response.status_code = status
     return done.value
+
+
+def started(request: Request, done: Done[Operation], response: Response) -> OperationRead:
+    """The answer of an admin route that has started an operation; the route says `status_code=202`."""
+    operation = accepted(done, response, address="/admin/v1/operations")
+    return OperationRead.of(operation, platform_of(request).operations.decisions(operation))
+
+
+def accepted(done: Done[Operation], response: Response, *, address: str) -> Operation:
+    """Say in the answer where to ask how far an operation is, and when."""
+    operation = noted(done, response, status=202)
+    response.headers["Location"] = f"{address}/{operation.operation_id}"
+    response.headers["Retry-After"] = str(RETRY_SECONDS)
+    return operation

@@ -6,12 +6,12 @@ from dataclasses import replace
 from typing import Annotated
 
 from anyio import to_thread
-from fastapi import APIRouter, Header, Path, Response
+from fastapi import APIRouter, Path, Response
 from starlette.requests import Request
 
 from app.core.command import Command
 from app.http.admin_route import document, noted, platform_of
-from app.http.etag import IF_MATCH, etag_of, version_of
+from app.http.etag import IfMatch, etag_of, version_of
 from app.http.page import Cursor, Limit, after_of, page_of
 from app.http.schema import admin_example as show
 from app.http.schema.model import Page
@@ -23,7 +23,6 @@ from tenancy.errors import StaffRoleInsufficient
 router = APIRouter(prefix="/admin/v1", route_class=StaffRoute)
 
 ServerKey = Annotated[str, Path(max_length=64, description="Id of a server.", examples=["srv_019b0a3c"])]
-IfMatch = Annotated[str | None, Header(description=IF_MATCH)]
 
 
 def _keyed_command(request: Request) -> Command:

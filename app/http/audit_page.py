@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Annotated, Any, TypeVar
+from datetime import datetime
+from typing import Annotated, TypeVar
 
 from anyio import to_thread
 from fastapi import Query, Response
-from pydantic import AwareDatetime
 from starlette.requests import Request
 
 from app.core.clock import to_us
 from app.http.admin_route import platform_of
-from app.http.cursor import CursorCodec
-from app.http.page import Cursor, Limit, after_of, scope_of
-from app.http.schema.model import Page, PageInfo
-from app.operations.audit.reading import NEWEST, AuditEntry
+from app.http.page import Cursor, Limit, after_of, linked_page
+from app.http.schema.audit import AuditEntryRead
+from app.http.schema.model import Moment, Page
+from app.operations.audit.reading import NEWEST
 from app.operations.audit.repository import EntryFilter
 
-Since = Annotated[AwareDatetime | None, Query(alias="from", description="Not before this time.")]
-Until = Annotated[AwareDatetime | None, Query(description="Before this time.")]
+Since = Annotated[Moment | None, Query(alias="from", description="Not before this time.")]
+Until = Annotated[Moment | None, Query(description="Before this time.")]
 
 R = TypeVar("R")
 
@@ -53,7 +52,7 @@ class WantedEntries:
         """The filter, for entries of the platform's chain that name an instance."""
         return replace(self.filter, about=instance_id)
 
-    def between(self, since: AwareDatetime | None, until: AwareDatetime | None) -> EntryFilter:
+    def between(self, since: datetime | None, until: datetime | None) -> EntryFilter:
         """The filter with a range of time."""
         found = self.filter
         if since is not None:
@@ -78,9 +77,8 @@ async def entries_page(
     wanted: EntryFilter,
     *,
     asked: Asked,
-    show: Callable[[AuditEntry], R],
-) -> Page[R]:
-    """One page of a chain; it may be empty and have a next one, where a long stretch holds nothing that fits.
+) -> Page[AuditEntryRead]:
+    """One page of a chain, for staff. It may be empty and have a next one: a long stretch then holds nothing that fits.
 
     Raises:
         CursorInvalid: the cursor belongs to another list.
@@ -89,7 +87,8 @@ async def entries_page(
     before = number_of(request, asked.cursor)
     reader = platform_of(request).audit.reader
     found = await to_thread.run_sync(lambda: reader.find(chain, wanted, before=before, limit=asked.limit))
-    return numbered_page(request, response, [show(each) for each in found.entries], found.next_before)
+    shown = [AuditEntryRead.of(each) for each in found.entries]
+    return numbered_page(request, response, shown, found.next_before)
 
 
 def number_of(request: Request, cursor: str | None) -> int:
@@ -101,13 +100,6 @@ def number_of(request: Request, cursor: str | None) -> int:
     return int(after_of(request, cursor) or NEWEST)
 
 
-def numbered_page(
-    request: Request, response: Response, shown: list[R], following: int | str | None
-) -> Page[Any]:
-    """A page whose next one starts at a number, or what else says where, with its Link header."""
-    codec: CursorCodec = request.app.state.cursors
-    cursor = None if following is None else codec.encode(str(following), scope=scope_of(request))
-    if cursor is not None:
-        url = request.url.include_query_params(cursor=cursor)
-        response.headers["Link"] = f'<{url.path}?{url.query}>; rel="next"'
-    return Page(data=shown, page=PageInfo(next=cursor, has_more=cursor is not None))
+def numbered_page(request: Request, response: Response, shown: list[R], following: int | None) -> Page[R]:
+    """A page whose next one starts below a number."""
+    return linked_page(request, response, shown, None if following is None else str(following))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Annotated, Final
+
+from fastapi import Header
 
 from app.core.errors import DomainError
 
-IF_MATCH: Final = 'The ETag that you read, for example `"3"`.'
+IfMatch = Annotated[str | None, Header(description='The ETag that you read, for example `"3"`.')]
 _ETAG: Final = re.compile(r'"(\d{1,9})"')
 _LIST: Final = re.compile(r'\s*(?:W/)?"[^"]*"\s*(?:,\s*(?:W/)?"[^"]*"\s*)*')
 _ANY_ETAG: Final = re.compile(r'(?:W/)?"[^"]*"')

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Annotated, Any, Final
 
 from anyio import to_thread
-from fastapi import APIRouter, Header, Path, Query, Response
+from fastapi import APIRouter, Path, Query, Response
 from starlette.requests import Request
 
 from app.core.clock import Clock
 from app.core.ids import LicenseId
 from app.core.outbox import last_sequence, list_events
 from app.http.call import WebServiceRoute, call_of, needs
-from app.http.etag import IF_MATCH, etag_of, version_of
+from app.http.etag import IfMatch, etag_of, version_of
 from app.http.page import Cursor, Limit, after_of, page_of
 from app.http.schema.example import CONTAINER, EVENTS, ITEM, LICENSE, ORDER, TICKET, USAGE, example, refusals
 from app.http.schema.licensing import (
@@ -110,7 +110,7 @@ async def replace_item(
     body: ItemBody,
     request: Request,
     response: Response,
-    if_match: Annotated[str | None, Header(description=IF_MATCH)] = None,
+    if_match: IfMatch = None,
 ) -> ItemRead:
     """Change an item that nobody has changed since you read it. Licences already ordered stay as they are."""
     call = call_of(request)

@@ -49,10 +49,15 @@ def page_of(
 ) -> Page[R]:
     """Build a page out of up to `limit` + 1 rows, with its Link header."""
     rows = found[:limit]
-    more = len(found) > limit
+    following = key(rows[-1]) if len(found) > limit else None
+    return linked_page(request, response, [show(row) for row in rows], following)
+
+
+def linked_page(request: Request, response: Response, shown: list[R], following: str | None) -> Page[R]:
+    """A page and what says where the next one starts, with its Link header; None: it is the last one."""
     codec: CursorCodec = request.app.state.cursors
-    following = codec.encode(key(rows[-1]), scope=scope_of(request)) if more else None
-    if following is not None:
-        url = request.url.include_query_params(cursor=following)
+    cursor = None if following is None else codec.encode(following, scope=scope_of(request))
+    if cursor is not None:
+        url = request.url.include_query_params(cursor=cursor)
         response.headers["Link"] = f'<{url.path}?{url.query}>; rel="next"'
-    return Page(data=[show(row) for row in rows], page=PageInfo(next=following, has_more=more))
+    return Page(data=shown, page=PageInfo(next=cursor, has_more=cursor is not None))

@@ -9,8 +9,8 @@ from fastapi import APIRouter, Depends, Response
 from starlette.requests import Request
 
 from app.http.admin_route import platform_of
-from app.http.audit_page import Asked, Since, Until, WantedEntries, numbered_page
-from app.http.page import after_of
+from app.http.audit_page import Asked, Since, Until, WantedEntries
+from app.http.page import after_of, linked_page
 from app.http.portal_route import PORTAL, InstanceName, PortalRoute, document, instance_of
 from app.http.schema import admin_example as show
 from app.http.schema.audit import OWN_ENTRY, OwnAuditEntryRead
@@ -47,4 +47,4 @@ async def list_own_audit(  # noqa: PLR0913 - parameters of the request
     found = await to_thread.run_sync(lambda: find_own(reader, instance_id, filters, at=at, limit=asked.limit))
     following = None if found.following is None else found.following.to_text()
     shown = [OwnAuditEntryRead.of(each) for each in found.entries]
-    return numbered_page(request, response, shown, following)
+    return linked_page(request, response, shown, following)

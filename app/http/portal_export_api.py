@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse
 
 from app.core.ids import InstanceId, OperationId
-from app.http.admin_route import noted, platform_of
+from app.http.admin_route import RETRY_SECONDS, accepted, platform_of
 from app.http.export_file import FILE_ANSWER, hand_out
 from app.http.portal_route import PORTAL, InstanceName, PortalRoute, command_of, document, instance_of
 from app.http.schema import lifecycle_example as example
@@ -21,7 +21,6 @@ from tenancy.lifecycle.errors import ExportNotFound
 router = APIRouter(prefix=PORTAL, route_class=PortalRoute)
 
 ExportKey = Annotated[str, Path(max_length=64, description="Id of an export.")]
-_RETRY_SECONDS = "1"
 
 
 @router.post(
@@ -39,9 +38,7 @@ async def request_export(instance: InstanceName, request: Request, response: Res
             instance_of(request), command=command_of(request)
         )
     )
-    operation = noted(done, response, status=202)
-    response.headers["Location"] = f"/portal/v1/{instance}/exports/{operation.operation_id}"
-    response.headers["Retry-After"] = _RETRY_SECONDS
+    operation = accepted(done, response, address=f"/portal/v1/{instance}/exports")
     return ExportRequestRead(export_id=operation.operation_id, state=operation.state)
 
 
@@ -72,7 +69,7 @@ async def get_export(
     instance_id = instance_of(request)
     operation_state = await to_thread.run_sync(_state_of, request, instance_id, export_id)
     if operation_state not in ("succeeded", "recovered"):
-        response.headers["Retry-After"] = _RETRY_SECONDS
+        response.headers["Retry-After"] = str(RETRY_SECONDS)
     return ExportRequestRead(export_id=export_id, state=operation_state)
 
 

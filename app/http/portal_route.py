@@ -1,6 +1,7 @@
 """What the routes under `/portal/v1/{instance}` have in common: a customer looks after his own instance.
 
     policy (network → certificate → Basic) ► an API client with scope admin ► rate ► body ► operation id ► route
+        ► RateLimit headers
 
 The portal is control, not a web service: nothing is counted, every edition has it, and a frozen instance, too.
 Whoever the instance does not know gets the 404 of an instance that does not exist.
@@ -21,10 +22,11 @@ from starlette.responses import Response
 
 from app.core.command import Command
 from app.core.ids import InstanceId
-from app.http.call import admit, credentials_of, origin_of
+from app.http.call import admit, credentials_of, limit_headers, origin_of
 from app.http.idempotency import operation_id_of
+from app.http.problem import problem_response
 from app.http.request_body import fingerprint, read_body
-from app.http.schema.example import example, problem
+from app.http.schema.example import documenter
 from app.operations.line import InstanceRuntime
 from tenancy import Admitted, CallerCredentials
 from tenancy.errors import CredentialsMissing
@@ -32,6 +34,9 @@ from tenancy.errors import CredentialsMissing
 PORTAL: Final = "/portal/v1/{instance}"
 
 InstanceName = Annotated[str, Path(max_length=64, description="Name of an instance.", examples=["acme-ha"])]
+
+document: Final = documenter(401, 403, 404, 422, 429, 503)
+"""Describes what a route of the portal answers."""
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -46,24 +51,21 @@ class PortalRoute(APIRoute):
         operation = str(self.operation_id)
 
         async def handle(request: Request) -> Response:
-            admitted = await admit(request, runtime_of(request))
+            runtime = runtime_of(request)
+            admitted = await admit(request, runtime)
             _require_admin(admitted)
-            runtime_of(request).access.take_token(admitted)
+            rate = runtime.access.take_token(admitted)
             request.state.admitted = admitted
-            if not reads:
-                body = await read_body(request)
-                op_id = operation_id_of(
-                    request,
-                    principal=admitted.principal.name,
-                    operation=operation,
-                    required=request.method == "POST",
+            try:
+                if not reads:
+                    request.state.command = await _command(request, admitted, operation=operation)
+                response = await original(request)
+            except Exception as error:
+                response = problem_response(
+                    error, request_id=request.scope["wops.request_id"], clock=runtime.clock
                 )
-                request.state.command = Command(
-                    op_id=op_id,
-                    fingerprint=fingerprint(request, body),
-                    origin=origin_of(request, admitted.principal, action=operation),
-                )
-            return await original(request)
+            response.headers.update(limit_headers(rate, (), runtime.clock.now()))
+            return response
 
         return handle
 
@@ -96,12 +98,19 @@ def caller_of(request: Request) -> CallerCredentials:
     return credentials_of(request)
 
 
-def document(status: int, value: object, *refused: int) -> dict[int | str, dict[str, Any]]:
-    """A successful answer, and the refusals every portal route has besides its own."""
-    found = example(status, value)
-    for each in sorted({*refused, 401, 403, 404, 422, 429, 503}):
-        found.update(problem(each))
-    return found
+async def _command(request: Request, admitted: Admitted, *, operation: str) -> Command:
+    body = await read_body(request)
+    op_id = operation_id_of(
+        request,
+        principal=admitted.principal.name,
+        operation=operation,
+        required=request.method == "POST",
+    )
+    return Command(
+        op_id=op_id,
+        fingerprint=fingerprint(request, body),
+        origin=origin_of(request, admitted.principal, action=operation),
+    )
 
 
 def _require_admin(admitted: Admitted) -> None:

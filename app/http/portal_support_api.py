@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Annotated
 
 from anyio import to_thread
-from fastapi import APIRouter, Header, Path, Response
+from fastapi import APIRouter, Path, Response
 from starlette.requests import Request
 
 from app.http.admin_route import noted, platform_of
-from app.http.etag import IF_MATCH, etag_of, version_of
+from app.http.etag import IfMatch, etag_of, version_of
 from app.http.page import Cursor, Limit, after_of, page_of
 from app.http.portal_route import (
     PORTAL,
@@ -28,7 +28,6 @@ from tenancy.staff.support.service import SupportService
 router = APIRouter(prefix=PORTAL, route_class=PortalRoute)
 
 AccessKey = Annotated[str, Path(max_length=64, description="Id of a support access.")]
-IfMatch = Annotated[str | None, Header(description=IF_MATCH)]
 
 
 @router.get(

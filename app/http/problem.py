@@ -91,11 +91,6 @@ class _Case:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-def problem_of(error: Exception, *, request_id: str, clock: Clock = _SYSTEM_CLOCK) -> JsonObject:
-    """The problem that an error is told as, e.g. for one item of a batch."""
-    return _members(_case_of(error, clock.now()), request_id)
-
-
 def problem_response(error: Exception, *, request_id: str, clock: Clock = _SYSTEM_CLOCK) -> ProblemResponse:
     """The answer to a request that ended with an error. What we broke is logged with its traceback.
 

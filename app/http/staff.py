@@ -30,7 +30,8 @@ NEEDS: Final = "x-wops-staff"
 """What a route of the admin API demands of its caller; stands in the API's description."""
 REASON: Final = "Wops-Reason"
 """Header of every change by staff: why. Stands in the audit chain."""
-_REASON_MAX: Final = 500
+REASON_MAX: Final = 500
+"""Characters, once decoded."""
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -148,8 +149,8 @@ def _origin_of(request: Request, principal: StaffPrincipal, *, action: str) -> O
 def _reason_of(request: Request) -> str:
     """Why, as the caller says in a header; percent-encoded, because headers are ASCII (RFC 8187 §3.2.1)."""
     given = unquote(request.headers.get(REASON, ""))
-    if len(given) > _REASON_MAX or not given.isprintable():
-        raise InputInvalid(f"{REASON} holds at most {_REASON_MAX} printable characters.", field=REASON)
+    if len(given) > REASON_MAX or not given.isprintable():
+        raise InputInvalid(f"{REASON} holds at most {REASON_MAX} printable characters.", field=REASON)
     return given
 
 

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final
 from urllib.parse import quote
 
 import httpx2
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import NameOID
 
 from app.core.ids import new_id
+from tests.api.lifecycle import approved
 from tests.api.routes import make_material
 from tests.api.site import Instance, Site, good
-from tests.service.wait import wait_until
+from tests.service.pki import issue
 
 REASON: Final = "Ticket 4711: so gewünscht."
 
@@ -35,7 +31,9 @@ class Stage:
     ) -> httpx2.Response:
         """A member of staff, with a reason."""
         headers = {"Authorization": f"Bearer {token or self.site.token}", "Wops-Reason": quote(REASON)}
-        return self._send(method, f"/admin/v1{path}", json, version=version, headers=headers)
+        return self.site.call(
+            method, f"/admin/v1{path}", json=json, headers=self._headers(version, **headers)
+        )
 
     def of(self, method: str, path: str, json: Any = None, *, version: int | None = None) -> httpx2.Response:
         """A member of staff, about the instance."""
@@ -45,27 +43,21 @@ class Stage:
         self, method: str, path: str, json: Any = None, *, version: int | None = None
     ) -> httpx2.Response:
         """The customer's ERP."""
-        path = f"/{self.instance.name}/api/v1{path}"
-        return self._send(method, path, json, version=version, auth=self.instance.auth)
+        return self.instance.call(method, path, json, headers=self._headers(version))
 
     def portal(
         self, method: str, path: str, json: Any = None, *, version: int | None = None
     ) -> httpx2.Response:
         """The customer in his portal."""
-        path = f"/portal/v1/{self.instance.name}{path}"
-        return self._send(method, path, json, version=version, auth=self.instance.auth)
+        return self.instance.portal(method, path, json, headers=self._headers(version))
 
     def holder(self, method: str, path: str, json: Any) -> httpx2.Response:
         """A ticket's holder."""
-        return self._send(method, f"/{self.instance.name}/gateways/v1{path}", json)
+        return self.instance.gate(method, path, json, headers=self._headers(None))
 
-    def _send(
-        self, method: str, path: str, json: Any, *, version: int | None = None, **more: Any
-    ) -> httpx2.Response:
-        headers = {**more.pop("headers", {}), "Idempotency-Key": new_id("key"), "Request-Id": new_id("req")}
-        if version is not None:
-            headers["If-Match"] = f'"{version}"'
-        return self.site.call(method, path, json=json, headers=headers, **more)
+    def _headers(self, version: int | None, **more: str) -> dict[str, str]:
+        based_on = {} if version is None else {"If-Match": f'"{version}"'}
+        return {"Idempotency-Key": new_id("key"), "Request-Id": new_id("req"), **based_on, **more}
 
     # What has to be there first.
 
@@ -85,9 +77,7 @@ class Stage:
         return self.version(f"/instances/{self.instance.instance_id}")
 
     def certificate_id(self, client_id: str) -> str:
-        found = good(
-            self.of("POST", f"/clients/{client_id}/certificates", {"certificate": certificate()}), 201
-        )
+        found = good(self.of("POST", f"/clients/{client_id}/certificates", {"certificate": issue().pem}), 201)
         return str(found["certificate_id"])
 
     def new_token(self) -> str:
@@ -131,24 +121,6 @@ class Stage:
         return [row["effect_id"] for row in self.instance.ledger("activations") if row["phase"] == "counted"]
 
 
-def certificate() -> str:
-    """A client certificate somebody has signed himself."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, new_id("c"))])
-    now = datetime(2026, 3, 1, tzinfo=UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now)
-        .not_valid_after(now + timedelta(days=365))
-        .sign(key, hashes.SHA256())
-    )
-    return made.public_bytes(Encoding.PEM).decode()
-
-
 def _sent(name: str, how: str, method: str, path: str) -> Callable[[Stage], httpx2.Response]:
     """One of the routes that `tests.api.routes` has a body for."""
 
@@ -181,7 +153,7 @@ def _client(
         if disabled:
             good(stage.of("POST", f"/clients/{client_id}:disable"))
         version = stage.version(f"/instances/{stage.instance.instance_id}/clients/{client_id}")
-        given = {"certificate": certificate()} if json == "certificate" else json
+        given = {"certificate": issue().pem} if json == "certificate" else json
         return ask(
             method, f"/clients/{client_id}{path}", given, version=version if method == "PATCH" else None
         )
@@ -202,39 +174,18 @@ def _server_changed(stage: Stage, method: str, json: Any) -> httpx2.Response:
 def _person_erased(stage: Stage) -> httpx2.Response:
     person = f"{new_id('p')[-8:]}@wops.example"
     stage.site.new_token("support", person=person)
-    found: list[dict[str, Any]] = []
-    path: str | None = "/people?limit=100"
-    while path:
-        page = good(stage.staff("GET", path))
-        found += page["data"]
-        path = f"/people?limit=100&cursor={page['page']['next']}" if page["page"]["next"] else None
-    (person_id,) = [each["person_id"] for each in found if each["name"] == person]
+    people = stage.site.listed("/people")
+    (person_id,) = [each["person_id"] for each in people if each["name"] == person]
     return stage.staff("POST", f"/people/{person_id}:erase", {"reason": "has left"})
 
 
-def _ended(stage: Stage, *, retention_days: int) -> None:
-    """End the instance; two people want it."""
-    site, path = stage.site, f"/instances/{stage.instance.instance_id}"
-    hers = site.new_token("operator", person=f"{new_id('p')[-8:]}@wops.example")
-    body = {"reason": "contract ended", "retention_days": retention_days}
-    asked = good(stage.staff("POST", f"{path}:end", body, token=hers), 202)
-    good(stage.staff("POST", f"/approvals/{asked['approval_id']}:approve", {}, version=asked["version"]))
-
-    def is_ended() -> bool:
-        # Its steps wait until every line has heard of it.
-        site.pass_time(1)
-        return bool(good(stage.staff("GET", path))["state"] == "ended")
-
-    wait_until(is_ended, "the instance to end", deadline=timedelta(seconds=20))
-
-
 def _reinstated(stage: Stage) -> httpx2.Response:
-    _ended(stage, retention_days=30)
+    approved(stage.instance, "end", {"reason": "contract ended", "retention_days": 30})
     return stage.of("POST", ":reinstate", {}, version=stage.instance_version)
 
 
 def _erased(stage: Stage) -> httpx2.Response:
-    _ended(stage, retention_days=0)
+    approved(stage.instance, "end", {"reason": "contract ended", "retention_days": 0})
     return stage.of("POST", ":erase", {"reason": "retention is over"})
 
 
@@ -351,4 +302,4 @@ SCENES: Final[Mapping[str, Callable[[Stage], httpx2.Response]]] = {
 NO_CHANGE: Final = {"diagnoseAccess", "diagnoseOwnAccess"}
 """POST routes that only try something out."""
 ELSEWHERE: Final = {"retryOperation", "skipOperationStep", "cancelOperation", "recoverOperation"}
-"""Need an operation that has failed: their entries are looked at where operations are made to fail."""
+"""Need an operation that has failed: their entries are looked at in `test_operation.py`."""

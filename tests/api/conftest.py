@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,9 +17,23 @@ MakeInstance = Callable[..., Instance]
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The platform."""
-    running = Site(tmp_path_factory.mktemp("site")).start()
-    yield running
-    running.stop()
+    with Site(tmp_path_factory.mktemp("site")) as running:
+        yield running
+
+
+@pytest.fixture
+def own_site(tmp_path: Path) -> Iterator[Site]:
+    """A platform for this test alone."""
+    with Site(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def slow_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A platform where each operation of a box takes a second, and nobody waits longer than 50 ms for it."""
+    folder = tmp_path_factory.mktemp("slow")
+    with Site(folder, operation_time_ms=1000, program_wait_seconds=0.05, drive_lease_seconds=0.5) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -27,13 +27,9 @@ def to_text(description: dict[str, Any]) -> str:
 def main() -> None:
     """Write all of them."""
     configure_logging("WARNING")
-    with tempfile.TemporaryDirectory() as folder:
-        site = Site(Path(folder)).start()
-        try:
-            for name in NAMES:
-                (FOLDER / f"{name}.json").write_text(to_text(describe(site, name)))
-        finally:
-            site.stop()
+    with tempfile.TemporaryDirectory() as folder, Site(Path(folder)) as site:
+        for name in NAMES:
+            (FOLDER / f"{name}.json").write_text(to_text(describe(site, name)))
 
 
 if __name__ == "__main__":

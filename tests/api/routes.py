@@ -12,7 +12,8 @@ from fastapi.routing import APIRoute
 
 from app.core.ids import new_id
 from app.main import create_control_app, create_instance_app, create_portal_app
-from tests.api.site import HERE, ITEM, Device, Instance, Site, good
+from tests.api.device import Device
+from tests.api.site import HERE, ITEM, Instance, Site, good
 from tests.service.pki import issue
 
 

@@ -7,53 +7,44 @@ import sqlite3
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import httpx2
 
-from app.cmcontainer import (
-    ContainerSummary,
-    apply_to_file,
-    create_container,
-    make_context,
-    make_receipt,
-    read_template,
-    show_container,
-)
+from app.cmcontainer import create_container, read_template
 from app.container import Platform
 from app.core.clock import Clock, to_us
 from app.core.ids import new_id
 from app.core.json import JsonObject
 from app.main import Server
 from app.settings import Settings
+from tests.api.device import Device
+from tests.api.dump import Dump, compare, dump
 from tests.fake.clock import FakeClock
 from tests.service.wait import wait_until
 
 T = TypeVar("T")
-Rows = frozenset[tuple[Any, ...]]
-Dump = dict[str, dict[str, Rows]]
 
 HERE = "127.0.0.1"
 ELSEWHERE = "127.0.0.2"
 """Another address of this machine: what the server sees as a caller from another network."""
 SOON = timedelta(seconds=20)
 USED = ("api_client", "op")
-NOTED = ("access_failure",)
-"""Who was refused, written down by the minute: kept out of comparisons, like the times of last use of secrets."""
+"""What changes when a client is let in: when it was."""
 FAST = {"rate_per_second": 10_000, "burst": 10_000}
 """A rate that no test reaches by accident."""
-"""What changes when a client is let in: when it was."""
 METERED = (*USED, "ledger_entry", "meter_counter", "call_lease", "meter_notice")
 """What a counted call changes besides its own effect."""
 EDITIONS = ("datacenter", "dedicated", "high_performance", "high_availability")
 
 
 class Site:
-    """The whole platform in this process, on sockets of its own.
+    """The whole platform in this process, on sockets of its own; as a context it is started and stopped.
 
     Args:
         folder: the data directory and everything else that has to lie somewhere.
@@ -71,40 +62,69 @@ class Site:
     ) -> None:
         self.folder = folder
         self.clock = clock or FakeClock()
-        # Every test may have an instance of its own on a dedicated server.
-        settings = {"dedicated_servers": 500, **settings}
+        # Every test may have an instance of its own on a dedicated server; no round of the probe comes in between.
+        settings = {"probe_every_seconds": 86_400, "dedicated_servers": 500, **settings}
         self.settings = Settings(data_dir=folder / "data", host=HERE, port=0, **settings)
         self.platform = make_platform(self.settings, clock=self.clock)
         self._callers: dict[str, httpx2.Client] = {}
+        self._addresses = count(1)
         self._port: Future[int] = Future()
+        self._loop: asyncio.AbstractEventLoop | None = None
         # A daemon: a test that fails before it stops its site must not keep the whole run from ending.
         self._thread = threading.Thread(target=self._serve, name="site", daemon=True)
         self._token: str | None = None
 
-    def start(self) -> Site:
+    def __enter__(self) -> Self:
+        try:
+            return self.start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def __exit__(self, *_error: object) -> None:
+        self.stop()
+
+    def start(self) -> Self:
         """Serve; returns when requests are answered."""
         self._thread.start()
         self.port = self._port.result(timeout=SOON.total_seconds())
         return self
 
     def stop(self) -> None:
-        """End in an orderly way."""
+        """End in an orderly way, whether it ever came up or not."""
+        self.hang_up()
+        self.ask_to_stop()
+        if self._thread.ident is not None:
+            self._thread.join(timeout=30)
+        assert not self._thread.is_alive(), "the server did not stop"
+
+    def ask_to_stop(self) -> None:
+        """Have the server end; it answers first what it has begun."""
+        # A loop that has ended by itself has nobody to ask any more.
+        with suppress(RuntimeError):
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(self._server.stop)
+
+    def hang_up(self) -> None:
+        """Close all connections to it."""
         for caller in self._callers.values():
             caller.close()
         self._callers.clear()
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._server.stop)
-        self._thread.join(timeout=30)
-        assert not self._thread.is_alive(), "the server did not stop"
+
+    def wait_for_end(self) -> None:
+        """Until the server has ended, by itself or asked to."""
+        self._thread.join(timeout=SOON.total_seconds())
+        assert not self._thread.is_alive(), "the server goes on"
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run something in the server's event loop."""
+        assert self._loop is not None, "not started"
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=30)
 
     def _serve(self) -> None:
         async def main() -> None:
-            self._loop = asyncio.get_running_loop()
             self._server = Server(self.platform, on_ready=self._note_port)
+            self._loop = asyncio.get_running_loop()
             await self._server.run()
 
         try:
@@ -139,14 +159,22 @@ class Site:
         return self._token
 
     def new_token(self, role: str, *, days: int = 366, person: str | None = None) -> str:
-        """A staff token, asked for on the control socket; of a person named after the role unless one is named."""
+        """The secret of a new staff token."""
+        return str(self.add_token(role, days=days, person=person)["secret"])
+
+    def add_token(self, role: str, *, days: int = 366, person: str | None = None) -> dict[str, Any]:
+        """A staff token, asked for on the control socket; of a person named after the role unless one is named.
+
+        Returns:
+            the answer: `secret`, and `token` with its `token_id`.
+        """
         body = {
             "name": role,
             "person": person or f"{role}@wops.example",
             "role": role,
             "expires_in_days": days,
         }
-        return str(good(self.operator("POST", "/admin/v1/staff-tokens", body), 201)["secret"])
+        return dict(good(self.operator("POST", "/admin/v1/staff-tokens", body), 201))
 
     def operator(self, method: str, path: str, json: Any = None) -> httpx2.Response:
         """Call as whoever may open the control socket."""
@@ -154,10 +182,51 @@ class Site:
         with httpx2.Client(transport=transport, base_url="http://control") as caller:
             return caller.request(method, path, json=json, headers={"Idempotency-Key": new_id("key")})
 
+    def new_address(self) -> str:
+        """An address of this machine that nobody has called from: for a caller whom no earlier failure slows down."""
+        number = next(self._addresses)
+        return f"127.1.{number // 250}.{number % 250 + 1}"
+
+    def listed(self, path: str, **params: Any) -> list[dict[str, Any]]:
+        """Everything that a list of the admin API holds, page by page."""
+        found: list[dict[str, Any]] = []
+        params = {"limit": 100, **params}
+        while True:
+            page = good(self.admin("GET", path, params=params))
+            found += page["data"]
+            if not page["page"]["has_more"]:
+                return found
+            params["cursor"] = page["page"]["next"]
+
+    def operation(self, operation_id: str) -> dict[str, Any]:
+        """An operation as staff see it."""
+        return dict(good(self.admin("GET", f"/operations/{operation_id}")))
+
+    def finish(self, operation_id: str, state: str = "succeeded", *, pauses: float = 0) -> dict[str, Any]:
+        """Wait until an operation has come to a state, and return it; steps that wait for a time see it pass.
+
+        Args:
+            pauses: seconds to pass before every look, so that the pauses between attempts go by.
+        """
+
+        def arrived() -> dict[str, Any] | None:
+            if pauses:
+                self.pass_time(pauses)
+            found = self.operation(operation_id)
+            if found["state"] == state:
+                return found
+            assert not found["finished_at"], found
+            assert state != "succeeded" or found["state"] not in ("failed", "fatal"), found
+            if any(step["waiting_for"] for step in found["steps"]):
+                self.pass_time(1)
+            return None
+
+        return wait_until(arrived, f"the operation to be {state}", deadline=SOON)
+
     def _caller(self, source: str) -> httpx2.Client:
         if source not in self._callers:
             limits = httpx2.Limits(max_connections=64, max_keepalive_connections=64)
-            transport = httpx2.HTTPTransport(local_address=source, limits=limits)
+            transport = httpx2.HTTPTransport(local_address=source, limits=limits, verify=False)
             self._callers[source] = httpx2.Client(
                 transport=transport, base_url=f"http://{HERE}:{self.port}", timeout=30, trust_env=False
             )
@@ -179,7 +248,7 @@ class Site:
             **asked,
         }
         operation = good(self.admin("POST", "/instances", body), 202)
-        wait_until(lambda: self._has_succeeded(operation["operation_id"]), f"{name} to be ready")
+        self.finish(operation["operation_id"])
         read = good(self.admin("GET", f"/instances/{operation['object_id']}"))
         instance = Instance(
             site=self,
@@ -192,11 +261,6 @@ class Site:
         instance.put_access(mode="all", methods=["basic"])
         instance.auth = instance.add_client("erp", ["admin"])
         return instance
-
-    def _has_succeeded(self, operation_id: str) -> bool:
-        state = good(self.admin("GET", f"/operations/{operation_id}"))["state"]
-        assert state != "failed"
-        return bool(state == "succeeded")
 
     # Looking into it.
 
@@ -242,17 +306,12 @@ class Site:
     @contextmanager
     def nothing_changes(self, *, but: Sequence[str] = ()) -> Iterator[None]:
         """Compare all databases before and after, except the tables named."""
-        # What an earlier test's passing of time has made due is not this test's doing.
+        # What the passing of time has made due is not this block's doing, and shows whether a loop came by or not.
         self.run(self.platform.expire_requests())
         before = self.dump()
         yield
-        after = self.dump()
-        changed = {
-            (name, table): (before.get(name, {}).get(table, frozenset()) ^ rows)
-            for name, tables in after.items()
-            for table, rows in tables.items()
-            if table not in (*but, "audit_checkpoint") and rows != before.get(name, {}).get(table)
-        }
+        self.run(self.platform.expire_requests())
+        changed = compare(before, self.dump(), but=(*but, "audit_checkpoint"))
         assert not changed, f"changed: {changed}"
 
 
@@ -284,6 +343,12 @@ class Instance:
     def gate(self, method: str, path: str, json: Any = None, **more: Any) -> httpx2.Response:
         """Call the instance's gateways, as a ticket's holder."""
         return self.site.call(method, f"/{self.name}/gateways/v1{path}", json=json, **more)
+
+    def portal(self, method: str, path: str, json: Any = None, **more: Any) -> httpx2.Response:
+        """Call the portal with the instance's credentials."""
+        more.setdefault("auth", self.auth)
+        headers = {"Idempotency-Key": new_id("key"), **more.pop("headers", {})}
+        return self.site.call(method, f"/portal/v1/{self.name}{path}", json=json, headers=headers, **more)
 
     def admin(self, method: str, path: str, json: Any = None, **more: Any) -> httpx2.Response:
         """Call the admin API about this instance."""
@@ -383,39 +448,6 @@ class Instance:
         assert unnamed == [], unnamed
 
 
-@dataclass(frozen=True, kw_only=True)
-class Device:
-    """A container file on somebody's desk."""
-
-    path: Path
-    firm_code: int
-    clock: Clock
-
-    @property
-    def serial(self) -> str:
-        return self.show().serial
-
-    @property
-    def items(self) -> set[str]:
-        return {item.license_id for item in self.show().firm_items[0].items}
-
-    @property
-    def fuc(self) -> int:
-        return self.show().firm_items[0].fuc
-
-    def show(self) -> ContainerSummary:
-        return show_container(self.path)
-
-    def context(self) -> str:
-        return make_context(self.path, self.firm_code, clock=self.clock)
-
-    def receipt(self) -> str:
-        return make_receipt(self.path, self.firm_code, clock=self.clock)
-
-    def apply(self, update: str) -> None:
-        apply_to_file(self.path, update, clock=self.clock)
-
-
 ITEM: Mapping[str, Any] = {"name": "Drawing Pro", "options": {"product_code": 201, "feature_map": 5}}
 
 
@@ -439,23 +471,3 @@ def refused(answer: httpx2.Response, status: int, code: str) -> dict[str, Any]:
     assert ("retry-after" in answer.headers) == problem["retryable"]
     assert answer.headers["cache-control"] == "no-store"
     return problem
-
-
-def dump(path: Path) -> dict[str, Rows]:
-    """Every row of every table of an SQLite file, but for what lines note of callers by the minute."""
-    with closing(sqlite3.connect(path)) as connection:
-        names = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        return {
-            name: frozenset(_told(name, connection.execute(f"SELECT * FROM {name}").fetchall()))
-            for name in names
-            if name not in NOTED
-        }
-
-
-def _told(table: str, rows: list[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
-    for row in rows:
-        if table in ("client_secret", "client_certificate"):
-            # The last column says when it was used last.
-            yield row[:-1]
-        elif table != "op" or not str(row[0]).startswith("use_"):
-            yield row

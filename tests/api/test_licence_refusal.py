@@ -13,8 +13,9 @@ import pytest
 from app.core.errors import DomainError
 from app.core.ids import new_id
 from app.licensing.order.ticket_code import new_ticket
+from tests.api.device import Device
 from tests.api.forgery import Forger, flip
-from tests.api.site import METERED, Device, Instance, Site, good, refused
+from tests.api.site import METERED, Instance, Site, good, refused
 
 Door = Callable[..., httpx2.Response]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Any
 
 import pymysql
@@ -28,13 +29,23 @@ REFUSED = (1044, 1142)
 @pytest.fixture(scope="module")
 def story(mariadb_server: MariaDbServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A platform whose databases all lie on one MariaDB server."""
-    platform = mariadb_server.create_database(PLATFORM)
-    password = mariadb_server.create_admin(ADMIN)
-    site = Site(tmp_path_factory.mktemp("story"), platform_database=platform.url, dedicated_servers=2)
-    site.start()
-    for name, purpose, capacity in [("db-shared", "shared", 100)] + [
-        (f"db-own-{number}", "dedicated", 1) for number in range(1, 9)
-    ]:
+    with ExitStack() as left:
+        platform = mariadb_server.create_database(PLATFORM)
+        left.callback(mariadb_server.drop_database, PLATFORM)
+        password = mariadb_server.create_admin(ADMIN)
+        left.callback(mariadb_server.execute, f"DROP USER `{ADMIN}`@`%`")
+        folder = tmp_path_factory.mktemp("story")
+        site = Site(folder, platform_database=platform.url, dedicated_servers=2)
+        left.callback(drop_instances, mariadb_server, but=databases_of_instances(mariadb_server))
+        left.enter_context(site)
+        register_servers(site, mariadb_server, password)
+        yield site
+
+
+def register_servers(site: Site, server: MariaDbServer, password: str) -> None:
+    """One for many, and some for one instance each."""
+    own = [(f"db-own-{number}", "dedicated", 1) for number in range(1, 9)]
+    for name, purpose, capacity in [("db-shared", "shared", 100), *own]:
         body = {
             "name": name,
             "kind": "mariadb",
@@ -42,22 +53,24 @@ def story(mariadb_server: MariaDbServer, tmp_path_factory: pytest.TempPathFactor
             "site": "karlsruhe",
             "country": "DE",
             "capacity": capacity,
-            "address": f"{mariadb_server.host}:{mariadb_server.port}",
+            "address": f"{server.host}:{server.port}",
             "admin_user": ADMIN,
             "admin_password": password,
             "shares_address": True,
         }
         good(site.admin("POST", "/servers", body), 201)
-    yield site
-    names = [f"wops_{each['instance_id'].removeprefix('ins_')}" for each in instances_of(site)]
-    site.stop()
-    for name in (*names, PLATFORM):
-        mariadb_server.drop_database(name)
-    mariadb_server.execute(f"DROP USER `{ADMIN}`@`%`")
 
 
-def instances_of(site: Site) -> list[dict[str, Any]]:
-    return list(good(site.admin("GET", "/instances", params={"limit": 100}))["data"])
+def drop_instances(server: MariaDbServer, *, but: set[str]) -> None:
+    """Databases and users that have come since, whatever has become of the site."""
+    for name in databases_of_instances(server) - but:
+        server.drop_database(name)
+
+
+def databases_of_instances(server: MariaDbServer) -> set[str]:
+    with server.connect_admin() as connection, connection.cursor() as cursor:
+        cursor.execute("SHOW DATABASES LIKE 'wops\\_%'")
+        return {str(row[0]) for row in cursor.fetchall()}
 
 
 @pytest.fixture(scope="module")
@@ -100,10 +113,7 @@ def test_every_instance_has_a_database_of_its_own_on_the_server(
         assert read["state"] == "ready"
         assert all(server.startswith("db-") for server in read["servers"])
     assert len(good(acme["high_availability"].admin("GET", ""))["servers"]) == 2
-    with mariadb_server.connect_admin() as connection, connection.cursor() as cursor:
-        cursor.execute("SHOW DATABASES LIKE 'wops\\_%'")
-        databases = {row[0] for row in cursor.fetchall()}
-    assert {database_of(each) for each in acme.values()} <= databases
+    assert {database_of(each) for each in acme.values()} <= databases_of_instances(mariadb_server)
 
 
 def database_of(instance: Instance) -> str:

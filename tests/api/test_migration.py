@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,22 +14,9 @@ from tests.api.site import Instance, Site, good, refused
 from tests.service.wait import wait_until
 
 
-def _file(instance: Instance) -> Path:
-    [path] = (instance.site.settings.data_dir / "instances").rglob(f"{instance.instance_id}.db")
-    return path
-
-
 def _set_revision(instance: Instance, revision: str) -> None:
-    with closing(sqlite3.connect(_file(instance))) as connection, connection:
+    with closing(sqlite3.connect(instance.database)) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = ?", (revision,))
-
-
-def _ended(site: Site, operation: dict[str, Any], *states: str) -> dict[str, Any]:
-    def look() -> dict[str, Any] | None:
-        found: dict[str, Any] = good(site.admin("GET", f"/operations/{operation['operation_id']}"))
-        return found if found["state"] in states else None
-
-    return wait_until(look, f"the operation to be {states}")
 
 
 def _log(site: Site, operation: dict[str, Any]) -> list[str]:
@@ -47,8 +33,8 @@ def test_instances_are_migrated_by_an_operation_with_progress(
     operation = good(answer, 202)
     assert answer.headers["Location"] == f"/admin/v1/operations/{operation['operation_id']}"
     assert operation["kind"] == "migrate_instances"
-    _ended(site, operation, "succeeded")
-    assert current(f"sqlite:///{_file(behind)}") == head("instance")
+    site.finish(operation["operation_id"])
+    assert current(f"sqlite:///{behind.database}") == head("instance")
     log = _log(site, operation)
     assert any(line.startswith("1 migrated, ") and " 0 failed" in line for line in log)
     assert any(" of " in line and line.endswith(" instances") for line in log)
@@ -72,7 +58,7 @@ def test_instance_that_fails_is_named_and_a_retry_finishes_it(
         lambda: any(f"{damaged.name}: migration_refused" in line for line in _log(site, operation)),
         "the failure to be told",
     )
-    wait_until(lambda: current(f"sqlite:///{_file(behind)}") == head("instance"), "the other one")
+    wait_until(lambda: current(f"sqlite:///{behind.database}") == head("instance"), "the other one")
     second = refused(site.admin("POST", "/migrations", {}), 409, "operation_running")
     assert operation["operation_id"] in str(second)
     report = good(site.admin("GET", "/migrations"))
@@ -80,20 +66,8 @@ def test_instance_that_fails_is_named_and_a_retry_finishes_it(
         (damaged.name, "migration_refused")
     ]
     _set_revision(damaged, "0036")
-    _pass_until_ended(site, operation)
+    site.finish(operation["operation_id"], pauses=10)
     assert good(site.admin("GET", "/migrations"))["failed"] == []
-
-
-def _pass_until_ended(site: Site, operation: dict[str, Any]) -> None:
-    """Let the pauses between the engine's attempts go by."""
-
-    def look() -> bool:
-        site.pass_time(10)
-        state = good(site.admin("GET", f"/operations/{operation['operation_id']}"))["state"]
-        assert state not in ("failed", "recovered"), state
-        return bool(state == "succeeded")
-
-    wait_until(look, "the next attempt to succeed")
 
 
 def test_order_for_an_instance_that_is_not_there_is_refused(site: Site) -> None:
@@ -108,4 +82,4 @@ def test_those_who_change_things_may_start_it_and_all_may_read(site: Site, role:
     assert answer.status_code == status
     assert site.admin("GET", "/migrations", headers=headers).status_code == 200
     if status == 202:
-        _ended(site, answer.json(), "succeeded")
+        site.finish(answer.json()["operation_id"])

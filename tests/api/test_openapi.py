@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -110,12 +111,78 @@ def test_idempotency_key_is_described_where_it_is_read(document: dict[str, Any],
             assert found[0]["required"] is demanded
 
 
+def test_reason_is_described_where_staff_can_give_one(document: dict[str, Any], name: str) -> None:
+    for method, _, operation in operations(document):
+        found = [each for each in operation.get("parameters", []) if each["name"] == "Wops-Reason"]
+        assert len(found) == (1 if method in WRITES and name == "admin" else 0), operation["operationId"]
+        for each in found:
+            assert (each["in"], each["required"]) == ("header", False)
+            assert unquote(each["example"]) != each["example"]
+            assert "500" in each["description"]
+
+
+def test_rate_is_described_where_it_is_told(document: dict[str, Any], name: str) -> None:
+    for _, path, operation in operations(document):
+        has_rate = name == "portal" or "/api/v1/" in path
+        for status, each in operation["responses"].items():
+            told = {header for header in each.get("headers", {}) if header.startswith("RateLimit")}
+            shown = has_rate and (status < "300" or status == "429")
+            assert told == ({"RateLimit", "RateLimit-Policy"} if shown else set()), operation["operationId"]
+
+
+def test_every_number_and_time_that_is_sent_has_bounds(document: dict[str, Any]) -> None:
+    """Without an upper one the database, or the calendar, refuses it, and that is our own failure."""
+    sent = [
+        (f"{operation['operationId']} {each['name']}", each["schema"])
+        for _, _, operation in operations(document)
+        for each in operation.get("parameters", [])
+    ]
+    schemas = document["components"]["schemas"]
+    sent += [(name, schemas[name]) for name in bodies(document)]
+    for where, schema in sent:
+        for each in walk(schema):
+            if isinstance(each, dict) and each.get("type") in ("integer", "number"):
+                assert each["maximum"] <= 2**62, where
+                assert each["minimum"] >= 0, where
+
+
+def bodies(document: dict[str, Any]) -> set[str]:
+    """Names of all schemas that request bodies are made of."""
+    pending = [operation.get("requestBody", {}) for _, _, operation in operations(document)]
+    found: set[str] = set()
+    while pending:
+        for each in walk(pending.pop()):
+            name = each.get("$ref", "").rpartition("/")[2] if isinstance(each, dict) else ""
+            if name and name not in found:
+                found.add(name)
+                pending.append(document["components"]["schemas"][name])
+    return found
+
+
+def test_description_is_kept_and_not_sent_twice(site: Site, name: str) -> None:
+    path = f"/openapi/{name}.json"
+    first, again = site.call("GET", path), site.call("GET", path)
+    assert (first.content, first.headers["ETag"]) == (again.content, again.headers["ETag"])
+    assert re.fullmatch(r'"[0-9a-f]{32}"', first.headers["ETag"])
+    for known in (first.headers["ETag"], f'"x", W/{first.headers["ETag"]}'):
+        answer = site.call("GET", path, headers={"If-None-Match": known})
+        assert (answer.status_code, answer.content) == (304, b"")
+        assert answer.headers["ETag"] == first.headers["ETag"]
+    assert site.call("GET", path, headers={"If-None-Match": '"x"'}).content == first.content
+
+
 def test_description_is_sound(document: dict[str, Any]) -> None:
     assert re.fullmatch(r"3\.1\.\d+", document["openapi"])
     assert all(document["info"][each] for each in ("title", "version", "description"))
     schemas = document["components"]["schemas"]
     references = {each["$ref"] for each in walk(document) if isinstance(each, dict) and "$ref" in each}
-    assert {each.removeprefix("#/components/schemas/") for each in references} == set(schemas)
+    described = {
+        f"#/components/{kind}/{each}"
+        for kind, all_of_it in document["components"].items()
+        if kind != "securitySchemes"
+        for each in all_of_it
+    }
+    assert references == described
     for schema in walk(schemas):
         if isinstance(schema, dict) and isinstance(schema.get("type"), str) and "properties" in schema:
             assert schema["type"] in TYPES

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -26,15 +27,8 @@ def portal(site: Site) -> list[Operation]:
     return portal_operations(site)
 
 
-def ask(instance: Instance, method: str, path: str, json: Any = None, **more: Any) -> httpx2.Response:
-    """Call the portal with the instance's credentials."""
-    more.setdefault("auth", instance.auth)
-    headers = {"Idempotency-Key": new_id("key"), **more.pop("headers", {})}
-    return instance.site.call(method, f"/portal/v1/{instance.name}{path}", json=json, headers=headers, **more)
-
-
 def client_of(instance: Instance, name: str) -> dict[str, Any]:
-    found = good(ask(instance, "GET", "/clients"))
+    found = good(instance.portal("GET", "/clients"))
     return dict(next(each for each in found if each["name"] == name))
 
 
@@ -58,8 +52,9 @@ def test_portal_without_credentials_or_with_wrong_ones_is_closed(
     with site.nothing_changes():
         for operation in portal:
             refused(material.send(operation), 401, "credentials_missing")
-            site.pass_time(61)
-            refused(material.send(operation, auth=(username, secret[:-1] + "?")), 401, "credentials_invalid")
+            wrong = (username, secret[:-1] + "?")
+            answer = material.send(operation, auth=wrong, source=site.new_address())
+            refused(answer, 401, "credentials_invalid")
 
 
 def test_portal_as_another_customer_gets_404(
@@ -68,8 +63,8 @@ def test_portal_as_another_customer_gets_404(
     stranger = instances["high_performance"]
     with site.nothing_changes():
         for operation in portal:
-            site.pass_time(61)
-            refused(material.send(operation, auth=stranger.auth), 404, "instance_not_found")
+            answer = material.send(operation, auth=stranger.auth, source=site.new_address())
+            refused(answer, 404, "instance_not_found")
 
 
 def test_portal_is_for_administrators_among_the_clients(
@@ -86,21 +81,21 @@ def test_network_alone_does_not_open_the_portal(instance: Instance, portal: list
     instance.put_access(
         mode="any", methods=["network", "basic"], networks=[f"{HERE}/32"], network_scopes=["admin"]
     )
-    refused(ask(instance, "GET", "/access", auth=None), 401, "credentials_missing")
-    good(ask(instance, "GET", "/access"))
+    refused(instance.portal("GET", "/access", auth=None), 401, "credentials_missing")
+    good(instance.portal("GET", "/access"))
 
 
 def test_staff_token_opens_no_portal(site: Site, material: Material) -> None:
     headers = {"Authorization": f"Bearer {site.token}"}
-    answer = ask(material.instance, "GET", "/access", auth=None, headers=headers)
+    answer = material.instance.portal("GET", "/access", auth=None, headers=headers)
     refused(answer, 401, "credentials_missing")
 
 
 def test_portal_serves_every_edition_and_counts_nothing(instances: dict[str, Instance]) -> None:
     for instance in instances.values():
         before = instance.ledger("web_service_calls") if instance.has_web_services else []
-        assert good(ask(instance, "GET", "/access"))["methods"] == ["basic"]
-        assert [each["name"] for each in good(ask(instance, "GET", "/clients"))].count("erp") == 1
+        assert good(instance.portal("GET", "/access"))["methods"] == ["basic"]
+        assert [each["name"] for each in good(instance.portal("GET", "/clients"))].count("erp") == 1
         if instance.has_web_services:
             assert instance.ledger("web_service_calls") == before
 
@@ -116,8 +111,8 @@ def test_things_of_another_customer_are_not_there(material: Material, instances:
         ("POST", f"/clients/{client_id}/certificates", {"certificate": issue().pem}),
         ("DELETE", f"/clients/{client_id}/certificates/{material.certificate_id}", None),
     ):
-        refused(ask(stranger, method, path, body), 404, "client_not_found")
-    patched = ask(stranger, "PATCH", f"/clients/{client_id}", {"name": "mine"}, headers={"If-Match": '"1"'})
+        refused(stranger.portal(method, path, body), 404, "client_not_found")
+    patched = stranger.portal("PATCH", f"/clients/{client_id}", {"name": "mine"}, headers={"If-Match": '"1"'})
     refused(patched, 404, "client_not_found")
 
 
@@ -125,26 +120,26 @@ def test_things_of_another_customer_are_not_there(material: Material, instances:
 
 
 def test_customer_looks_after_his_clients(instance: Instance) -> None:
-    made = good(ask(instance, "POST", "/clients", {"name": "crm", "scopes": ["read"], "burst": 9}), 201)
+    made = good(instance.portal("POST", "/clients", {"name": "crm", "scopes": ["read"], "burst": 9}), 201)
     client, crm = made["client"], (made["client"]["username"], made["secret"])
     assert (client["burst"], client["rate_per_second"], len(client["secrets"])) == (9, 50, 1)
     assert made["secret"] not in str(client)
     instance.site.pass_time(2)
     good(instance.call("GET", "/items", auth=crm))
     path = f"/clients/{client['client_id']}"
-    read = ask(instance, "GET", path)
+    read = instance.portal("GET", path)
     change = {"name": "crm-2", "scopes": ["read", "orders"], "rate_per_second": 5}
-    refused(ask(instance, "PATCH", path, change), 428, "if_match_missing")
-    changed = ask(instance, "PATCH", path, change, headers={"If-Match": read.headers["ETag"]})
+    refused(instance.portal("PATCH", path, change), 428, "if_match_missing")
+    changed = instance.portal("PATCH", path, change, headers={"If-Match": read.headers["ETag"]})
     assert good(changed)["name"] == "crm-2"
-    stale = ask(instance, "PATCH", path, change, headers={"If-Match": read.headers["ETag"]})
+    stale = instance.portal("PATCH", path, change, headers={"If-Match": read.headers["ETag"]})
     refused(stale, 412, "client_version_conflict")
-    assert good(ask(instance, "POST", f"{path}:disable"))["disabled_at"]
+    assert good(instance.portal("POST", f"{path}:disable"))["disabled_at"]
     instance.site.pass_time(2)
     refused(instance.call("GET", "/items", auth=crm), 401, "credentials_invalid")
-    assert good(ask(instance, "POST", f"{path}:enable"))["disabled_at"] is None
-    assert ask(instance, "DELETE", path).status_code == 204
-    refused(ask(instance, "GET", path), 404, "client_not_found")
+    assert good(instance.portal("POST", f"{path}:enable"))["disabled_at"] is None
+    assert instance.portal("DELETE", path).status_code == 204
+    refused(instance.portal("GET", path), 404, "client_not_found")
 
 
 @pytest.mark.parametrize(
@@ -162,20 +157,20 @@ def test_client_that_cannot_be_had_is_refused(
     site: Site, instances: dict[str, Instance], body: dict[str, Any], code: str
 ) -> None:
     with site.nothing_changes(but=USED):
-        answer = ask(instances["dedicated"], "POST", "/clients", body)
+        answer = instances["dedicated"].portal("POST", "/clients", body)
     assert answer.json()["code"] == code
 
 
 @pytest.mark.parametrize("body", [{}, {"force": True}, {"name": None}, {"scopes": []}, {"scopes": None}])
 def test_change_that_says_nothing_is_refused(material: Material, body: dict[str, Any]) -> None:
     path = f"/clients/{material.client_id}"
-    answer = ask(material.instance, "PATCH", path, body, headers={"If-Match": '"1"'})
+    answer = material.instance.portal("PATCH", path, body, headers={"If-Match": '"1"'})
     refused(answer, 422, "request_invalid")
 
 
 def test_customer_does_not_lock_himself_out_unless_he_insists(instance: Instance) -> None:
     erp = client_of(instance, "erp")["client_id"]
-    etag = ask(instance, "GET", "/access").headers["ETag"]
+    etag = instance.portal("GET", "/access").headers["ETag"]
     with instance.site.nothing_changes(but=USED):
         for method, path, body in (
             ("POST", f"/clients/{erp}:disable", None),
@@ -187,16 +182,16 @@ def test_customer_does_not_lock_himself_out_unless_he_insists(instance: Instance
             ("PUT", "/access", {"methods": ["certificate"]}),
             ("PUT", "/access", {"methods": ["network", "basic"], "networks": [f"{ELSEWHERE}/32"]}),
         ):
-            answer = ask(
-                instance, method, path, body, headers={"If-Match": etag if method == "PUT" else '"1"'}
+            answer = instance.portal(
+                method, path, body, headers={"If-Match": etag if method == "PUT" else '"1"'}
             )
             refused(answer, 409, "would_lock_out_caller")
         # Staff are not the caller; the last working client still counts.
         refused(instance.admin("POST", f"/clients/{erp}:disable"), 409, "would_lock_out_everybody")
-    closed = ask(instance, "PUT", "/access", {"methods": [], "force": True}, headers={"If-Match": etag})
+    closed = instance.portal("PUT", "/access", {"methods": [], "force": True}, headers={"If-Match": etag})
     assert good(closed)["methods"] == []
     instance.site.pass_time(2)
-    refused(ask(instance, "GET", "/access"), 403, "access_closed")
+    refused(instance.portal("GET", "/access"), 403, "access_closed")
 
 
 def soon(instance: Instance) -> str:
@@ -204,15 +199,15 @@ def soon(instance: Instance) -> str:
 
 
 def test_wide_network_is_confirmed_and_policy_needs_its_version(instance: Instance) -> None:
-    etag = {"If-Match": ask(instance, "GET", "/access").headers["ETag"]}
+    etag = {"If-Match": instance.portal("GET", "/access").headers["ETag"]}
     wide = {"mode": "any", "methods": ["network", "basic"], "networks": ["0.0.0.0/0"]}
-    refused(ask(instance, "PUT", "/access", wide), 428, "if_match_missing")
-    refused(ask(instance, "PUT", "/access", wide, headers=etag), 422, "network_too_wide")
-    confirmed = ask(instance, "PUT", "/access", {**wide, "confirm_wide_networks": True}, headers=etag)
+    refused(instance.portal("PUT", "/access", wide), 428, "if_match_missing")
+    refused(instance.portal("PUT", "/access", wide, headers=etag), 422, "network_too_wide")
+    confirmed = instance.portal("PUT", "/access", {**wide, "confirm_wide_networks": True}, headers=etag)
     good(confirmed)
-    refused(ask(instance, "PUT", "/access", wide, headers=etag), 422, "network_too_wide")
+    refused(instance.portal("PUT", "/access", wide, headers=etag), 422, "network_too_wide")
     narrow = {"methods": ["basic"]}
-    refused(ask(instance, "PUT", "/access", narrow, headers=etag), 412, "policy_version_conflict")
+    refused(instance.portal("PUT", "/access", narrow, headers=etag), 412, "policy_version_conflict")
 
 
 def test_credential_is_rotated_under_load_without_one_failed_call(instance: Instance) -> None:
@@ -231,7 +226,7 @@ def test_credential_is_rotated_under_load_without_one_failed_call(instance: Inst
         for _ in range(3):
             before = len(answers)
             wait_until(lambda: len(answers) > before + 30, "calls with the old secret")  # noqa: B023
-            rotated = good(ask(instance, "POST", f"/clients/{erp['client_id']}:rotate", auth=auths[-1]))
+            rotated = good(instance.portal("POST", f"/clients/{erp['client_id']}:rotate", auth=auths[-1]))
             before = len(answers)
             wait_until(lambda: len(answers) > before + 30, "calls with the old secret beside the new one")  # noqa: B023
             auths.append((rotated["client"]["username"], rotated["secret"]))
@@ -249,7 +244,7 @@ def test_credential_is_rotated_under_load_without_one_failed_call(instance: Inst
 def test_repeat_of_a_rotation_shows_no_secret_and_rotates_nothing(instance: Instance) -> None:
     erp, key = client_of(instance, "erp"), {"Idempotency-Key": new_id("key")}
     path = f"/clients/{erp['client_id']}:rotate"
-    first, again = (ask(instance, "POST", path, headers=key) for _ in range(2))
+    first, again = (instance.portal("POST", path, headers=key) for _ in range(2))
     assert good(first)["secret"]
     assert good(again)["secret"] is None
     assert again.headers["idempotency-replayed"] == "true"
@@ -264,7 +259,7 @@ def test_doctor_says_what_would_become_of_a_call(instance: Instance) -> None:
 
     def diagnose(**call: Any) -> dict[str, Any]:
         with instance.site.nothing_changes(but=USED):
-            return dict(good(ask(instance, "POST", "/access:diagnose", call)))
+            return dict(good(instance.portal("POST", "/access:diagnose", call)))
 
     fine = diagnose(address=HERE, username=instance.auth[0], scope="admin")
     assert (fine["let_in"], fine["code"], fine["principal"]) == (True, None, instance.auth[0])
@@ -281,7 +276,7 @@ def test_doctor_says_what_would_become_of_a_call(instance: Instance) -> None:
     shown = diagnose(address=HERE, username="other.erp", certificate=issue().pem)
     assert shown["code"] == "instance_not_found"
     body = {"address": HERE, "certificate": "x"}
-    refused(ask(instance, "POST", "/access:diagnose", body), 422, "certificate_malformed")
+    refused(instance.portal("POST", "/access:diagnose", body), 422, "certificate_malformed")
     assert (
         good(instance.admin("POST", "/access:diagnose", {"address": HERE}))["code"] == "credentials_missing"
     )
@@ -320,7 +315,7 @@ def test_wrong_secrets_slow_one_client_in_one_network_down(instance: Instance) -
     instance.site.pass_time(1.5)
     good(instance.call("GET", "/items"))
     instance.site.flush()
-    rows = good(ask(instance, "GET", "/access-failures"))
+    rows = good(instance.portal("GET", "/access-failures"))
     found = {(row["client"], row["network"], row["code"]): row["failures"] for row in rows}
     assert found == {
         (username, f"{HERE}/32", "credentials_invalid"): 5,
@@ -357,28 +352,37 @@ def test_client_that_calls_too_fast_is_told_when_to_come_back_and_not_charged(in
 
 
 class Front:
-    """The load balancer, as the platform sees it: the other end of its socket."""
+    """The load balancer, as the platform sees it: the other end of its socket, for as long as the context lasts."""
 
     def __init__(self, site: Site) -> None:
         transport = httpx2.HTTPTransport(uds=str(site.settings.front_socket))
         self._caller = httpx2.Client(transport=transport, base_url="http://front")
 
+    def __enter__(self) -> Front:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._caller.close()
+
     def call(self, path: str, *, forwarded: str = f"for={HERE}", **more: Any) -> httpx2.Response:
         headers = {"Forwarded": forwarded, **more.pop("headers", {})}
         return self._caller.request(more.pop("method", "GET"), path, headers=headers, **more)
 
-    def close(self) -> None:
-        self._caller.close()
+
+@pytest.fixture
+def front(site: Site) -> Iterator[Front]:
+    """The trusted front of the shared platform."""
+    with Front(site) as opened:
+        yield opened
 
 
-def test_certificate_lets_its_client_in_through_the_front_only(instance: Instance) -> None:
-    front = Front(instance.site)
+def test_certificate_lets_its_client_in_through_the_front_only(instance: Instance, front: Front) -> None:
     mine, authority = issue(), make_authority()
     theirs = issue("CN=crm,O=ACME", issuer=authority)
     erp = client_of(instance, "erp")["client_id"]
     pins = f"/clients/{erp}/certificates"
-    added = good(ask(instance, "POST", pins, {"certificate": mine.pem}), 201)
-    good(ask(instance, "POST", pins, {"certificate": authority.pem, "subject": "CN=crm,O=ACME"}), 201)
+    added = good(instance.portal("POST", pins, {"certificate": mine.pem}), 201)
+    good(instance.portal("POST", pins, {"certificate": authority.pem, "subject": "CN=crm,O=ACME"}), 201)
     instance.put_access(mode="any", methods=["certificate", "basic"])
     path = f"/{instance.name}/api/v1/items"
     for certificate in (mine, theirs):
@@ -392,10 +396,9 @@ def test_certificate_lets_its_client_in_through_the_front_only(instance: Instanc
     refused(unknown, 404, "instance_not_found")
     refused(front.call(path), 401, "credentials_missing")
     good(front.call(f"/portal/v1/{instance.name}/access", headers={"Client-Cert": mine.header}))
-    assert ask(instance, "DELETE", f"{pins}/{added['certificate_id']}").status_code == 204
+    assert instance.portal("DELETE", f"{pins}/{added['certificate_id']}").status_code == 204
     instance.site.pass_time(2)
     refused(front.call(path, headers={"Client-Cert": mine.header}), 404, "instance_not_found")
-    front.close()
 
 
 def test_header_of_a_caller_is_refused_everywhere_else(site: Site, instances: dict[str, Instance]) -> None:
@@ -408,9 +411,9 @@ def test_header_of_a_caller_is_refused_everywhere_else(site: Site, instances: di
     refused(site.call("GET", f"/portal/v1/{name}/access", headers=chain), 400, "client_cert_not_accepted")
 
 
-def test_front_names_the_callers_address_and_nobody_else_does(instance: Instance) -> None:
+def test_front_names_the_callers_address_and_nobody_else_does(instance: Instance, front: Front) -> None:
     instance.put_access(mode="all", methods=["network", "basic"], networks=["192.0.2.0/24"])
-    front, path = Front(instance.site), f"/{instance.name}/api/v1/items"
+    path = f"/{instance.name}/api/v1/items"
     good(front.call(path, forwarded="for=192.0.2.7", auth=instance.auth))
     outside = front.call(path, forwarded='for="[2001:db8::1]:4711"', auth=instance.auth)
     refused(outside, 403, "network_not_allowed")
@@ -421,14 +424,11 @@ def test_front_names_the_callers_address_and_nobody_else_does(instance: Instance
     refused(
         front.call(path, auth=instance.auth, headers={"Client-Cert": "MIIB"}), 400, "client_cert_malformed"
     )
-    front.close()
 
 
-def test_front_socket_is_for_those_who_may_open_it_and_makes_nobody_staff(site: Site) -> None:
+def test_front_socket_is_for_those_who_may_open_it_and_makes_nobody_staff(site: Site, front: Front) -> None:
     assert site.settings.front_socket.stat().st_mode & 0o777 == 0o600
-    front = Front(site)
     refused(front.call("/admin/v1/instances"), 401, "staff_token_invalid")
-    front.close()
 
 
 def test_front_asks_for_our_health_without_naming_a_caller(site: Site) -> None:
@@ -453,7 +453,7 @@ def test_certificate_that_is_of_no_use_is_refused(
 ) -> None:
     with site.nothing_changes(but=USED):
         refused(
-            ask(material.instance, "POST", f"/clients/{material.client_id}/certificates", body), 422, code
+            material.instance.portal("POST", f"/clients/{material.client_id}/certificates", body), 422, code
         )
 
 
@@ -462,8 +462,8 @@ def test_portal_goes_on_while_the_instance_is_frozen(instance: Instance) -> None
     good(instance.admin("POST", ":freeze", {"reason": "unpaid"}, headers={"If-Match": etag}))
     instance.site.pass_time(2)
     refused(instance.call("GET", "/items"), 403, "instance_frozen")
-    good(ask(instance, "POST", "/clients", {"name": "crm", "scopes": ["read"]}), 201)
+    good(instance.portal("POST", "/clients", {"name": "crm", "scopes": ["read"]}), 201)
     diagnosed = good(
-        ask(instance, "POST", "/access:diagnose", {"address": HERE, "username": instance.auth[0]})
+        instance.portal("POST", "/access:diagnose", {"address": HERE, "username": instance.auth[0]})
     )
     assert (diagnosed["code"], diagnosed["decided_by"]) == ("instance_frozen", "frozen")

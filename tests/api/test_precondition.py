@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from app.core.ids import new_id
-from tests.api.routes import Material, make_material
+from tests.api.audit_scene import Stage
+from tests.api.openapi_snapshot import describe
+from tests.api.routes import (
+    Material,
+    Operation,
+    admin_operations,
+    instance_operations,
+    make_material,
+    portal_operations,
+)
 from tests.api.site import ITEM, METERED, USED, Instance, Site, good, refused
+
+Change = tuple[str, str, dict[str, Any]]
+"""Method, path and keyword arguments of a call."""
+DECLARED: dict[str, Callable[[Site], list[Operation]]] = {
+    "instance": instance_operations,
+    "admin": admin_operations,
+    "portal": portal_operations,
+}
 
 
 @pytest.fixture(scope="module")
@@ -27,17 +45,18 @@ def test_change_without_or_with_a_stale_version_is_refused(material: Material, s
     etag = shop.call("GET", path).headers["etag"]
     changed = shop.call("PUT", path, {**ITEM, "name": "Second"}, headers={"If-Match": etag})
     good(changed)
-    assert changed.headers["etag"] == '"2"'
+    old, now = (int(each.strip('"')) for each in (etag, changed.headers["etag"]))
+    assert now == old + 1
     expected = [
         (None, 428, "if_match_missing"),
         ("*", 428, "if_match_any"),
-        ('"1"', 412, "item_version_conflict"),
+        (f'"{old}"', 412, "item_version_conflict"),
         ('"99"', 412, "item_version_conflict"),
-        ('W/"2"', 412, "if_match_stale"),
-        ("2", 412, "if_match_stale"),
-        ('"2", "3"', 412, "if_match_stale"),
-        ('W/"2", W/"3"', 412, "if_match_stale"),
-        ('W/"2", "3"', 412, "item_version_conflict"),
+        (f'W/"{now}"', 412, "if_match_stale"),
+        (f"{now}", 412, "if_match_stale"),
+        (f'"{now}", "{now + 1}"', 412, "if_match_stale"),
+        (f'W/"{now}", W/"{now + 1}"', 412, "if_match_stale"),
+        (f'W/"{now}", "{now + 1}"', 412, "item_version_conflict"),
         ('"99999999999"', 412, "if_match_stale"),
     ]
     with shop.site.nothing_changes(but=METERED):
@@ -46,6 +65,63 @@ def test_change_without_or_with_a_stale_version_is_refused(material: Material, s
             refused(shop.call("PUT", path, {**ITEM, "name": "Third"}, headers=headers), status, code)
         unknown = shop.call("PUT", "/items/NO-SUCH", dict(ITEM), headers={"If-Match": '"1"'})
         refused(unknown, 404, "item_not_found")
+
+
+@pytest.fixture(scope="module")
+def changes(material: Material) -> dict[str, Change]:
+    """Every operation that declares If-Match in any description, and a call of it that lacks nothing else."""
+    shop = material.instance
+    stage = Stage(site=shop.site, instance=shop)
+    ids = {
+        "approval_id": stage.approval()["approval_id"],
+        "server_id": good(stage.staff("POST", "/servers", {**stage.server(), "country": "FR"}), 201)[
+            "server_id"
+        ],
+        "access_id": stage.support_access(),
+    }
+    bearer = {"Authorization": f"Bearer {shop.site.token}"}
+    found: dict[str, Change] = {}
+    for api, declared in DECLARED.items():
+        described = describe(shop.site, api)
+        for operation in declared(shop.site):
+            if not demands_version(described, operation):
+                continue
+            path = operation.path
+            for name, value in ids.items():
+                path = path.replace(f"{{{name}}}", value)
+            method, path, more = material.request(replace(operation, path=path))
+            more["headers"].pop("If-Match", None)
+            if api == "admin":
+                more["headers"] |= bearer
+            else:
+                more["auth"] = shop.auth
+            found[operation.name] = (method, path, more)
+    return found
+
+
+def demands_version(description: dict[str, Any], operation: Operation) -> bool:
+    """Whether the description of an API names If-Match among the parameters of an operation."""
+    methods = description["paths"][operation.path.replace(":path}", "}")]
+    parameters = methods[operation.method.lower()].get("parameters", [])
+    return any(each["name"].lower() == "if-match" for each in parameters)
+
+
+def test_every_change_of_what_has_a_version_needs_the_one_in_force(
+    shop: Instance, changes: dict[str, Change]
+) -> None:
+    assert set(changes) >= {"replaceItem", "changeClient", "changeOwnClient", "approveApproval"}
+    assert len(changes) >= 15
+    for name, (method, path, more) in changes.items():
+        with shop.site.nothing_changes(but=METERED):
+            bare = shop.site.call(method, path, **more)
+            assert (bare.status_code, bare.json()["code"]) == (428, "if_match_missing"), name
+            headers = {**more["headers"], "Idempotency-Key": new_id("key"), "If-Match": '"987654"'}
+            stale = shop.site.call(method, path, **{**more, "headers": headers})
+            assert stale.status_code == 412, (name, stale.text)
+            assert stale.json()["code"].endswith("_version_conflict"), (name, stale.text)
+            weak = {**headers, "Idempotency-Key": new_id("key"), "If-Match": 'W/"1"'}
+            answer = shop.site.call(method, path, **{**more, "headers": weak})
+            assert (answer.status_code, answer.json()["code"]) == (412, "if_match_stale"), name
 
 
 def test_list_of_etags_matches_by_the_one_strong_etag_in_it(material: Material, shop: Instance) -> None:

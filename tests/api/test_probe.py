@@ -21,9 +21,8 @@ RUN = "/probes/isolation:run"
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Site]:
     """A site of its own: a round takes as long as there are instances."""
-    site = Site(tmp_path).start()
-    yield site
-    site.stop()
+    with Site(tmp_path) as site:
+        yield site
 
 
 def outcomes(result: dict[str, object], check: str) -> set[str]:
@@ -132,11 +131,10 @@ def test_every_answer_but_404_is_a_breach_or_an_outage(
 
 @pytest.fixture(scope="module")
 def small_shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    site = Site(tmp_path_factory.mktemp("probe")).start()
-    for name in ("alpha", "beta"):
-        site.add_instance("dedicated", name)
-    yield site
-    site.stop()
+    with Site(tmp_path_factory.mktemp("probe")) as site:
+        for name in ("alpha", "beta"):
+            site.add_instance("dedicated", name)
+        yield site
 
 
 def test_cursor_that_is_not_bound_to_its_instance_is_noticed(

@@ -7,7 +7,7 @@ import os
 import sqlite3
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import timedelta
@@ -53,17 +53,6 @@ class GatedPlatform(Platform):
         return self.gate
 
 
-@pytest.fixture
-def own_site(tmp_path: Path) -> Iterator[Site]:
-    running = Site(tmp_path).start()
-    yield running
-    running.stop()
-
-
-def file_of(instance: Instance) -> Path:
-    return instance.database
-
-
 def runtime_of(instance: Instance) -> Any:
     return instance.site.platform.runtime(InstanceId(instance.instance_id))
 
@@ -71,13 +60,13 @@ def runtime_of(instance: Instance) -> Any:
 def damage(instance: Instance) -> None:
     """Overwrite a database, as a failing disk would."""
     runtime_of(instance).db.close()
-    for path in file_of(instance).parent.glob(f"{file_of(instance).name}*"):
+    for path in instance.database.parent.glob(f"{instance.database.name}*"):
         path.write_bytes(b"rubbish" * 1000)
 
 
 def counted_calls(instance: Instance) -> int:
     """Rows of web-service calls in the ledger, as another process sees them."""
-    with closing(sqlite3.connect(file_of(instance))) as connection:
+    with closing(sqlite3.connect(instance.database)) as connection:
         found = connection.execute("SELECT count(*) FROM ledger_entry WHERE meter = 'web_service_calls'")
         return int(found.fetchone()[0])
 
@@ -91,58 +80,56 @@ def is_open(path: Path) -> bool:
 
 
 def test_damaged_database_of_one_instance_stops_nothing_for_the_others(tmp_path: Path) -> None:
-    own_site = Site(tmp_path).start()
-    # The damaged one is made first: it comes first in every round.
-    broken, sound = (own_site.add_instance("dedicated", name) for name in ("broken", "sound"))
-    for instance in (broken, sound):
-        good(instance.call("GET", "/items"))
-    wait_until(lambda: counted_calls(broken) and counted_calls(sound), "calls to be written down")
-    damage(broken)
-    own_site.run(own_site.platform.forget_operations())
-    assert broken.call("GET", "/items").status_code >= 500
-    own_site.pass_time(FULL_SWEEP_EVERY.total_seconds())
-    for platform_work in (own_site.platform.sweep, own_site.platform.push_config):
-        own_site.run(platform_work())
+    with Site(tmp_path) as first:
+        # The damaged one is made first: it comes first in every round.
+        broken, sound = (first.add_instance("dedicated", name) for name in ("broken", "sound"))
+        for instance in (broken, sound):
+            good(instance.call("GET", "/items"))
+        wait_until(lambda: counted_calls(broken) and counted_calls(sound), "calls to be written down")
+        damage(broken)
+        first.run(first.platform.forget_operations())
+        assert broken.call("GET", "/items").status_code >= 500
+        first.pass_time(FULL_SWEEP_EVERY.total_seconds())
+        for platform_work in (first.platform.sweep, first.platform.push_config):
+            first.run(platform_work())
 
-    before = counted_calls(sound)
-    good(sound.call("GET", "/items"))
-    wait_until(lambda: counted_calls(sound) > before, "the sound instance's call to be written down")
-    broken.contract(limits={"activations": 7})
-    sound.contract(limits={"activations": 8})
-    wait_until(lambda: 8 in sound.meter("activations").values(), "the sound instance's contract")
-    own_site.stop()
-    assert not is_open(own_site.settings.data_dir / "lock")
+        before = counted_calls(sound)
+        good(sound.call("GET", "/items"))
+        wait_until(lambda: counted_calls(sound) > before, "the sound instance's call to be written down")
+        broken.contract(limits={"activations": 7})
+        sound.contract(limits={"activations": 8})
+        wait_until(lambda: 8 in sound.meter("activations").values(), "the sound instance's contract")
+    assert not is_open(first.settings.data_dir / "lock")
 
-    again = Site(tmp_path, clock=own_site.clock).start()
-    sound.site = again
-    good(sound.call("GET", "/items"))
-    again.stop()
+    with Site(tmp_path, clock=first.clock) as again:
+        sound.site = again
+        good(sound.call("GET", "/items"))
 
 
 def test_call_answered_while_the_server_ends_is_written_down_before_the_last_one_is(tmp_path: Path) -> None:
-    site = Site(tmp_path, make_platform=GatedPlatform).start()
-    gate: Gate = site.platform.gate  # type: ignore[attr-defined]
-    instance = site.add_instance("dedicated", "acme")
-    devices = [instance.device() for _ in range(2)]
-    bodies = [
-        {"action": "activate", "ticket": instance.sell(), "context": device.context()} for device in devices
-    ]
-    site.flush()
-    before = counted_calls(instance)
-    with ThreadPoolExecutor(2) as pool:
-        answers = [pool.submit(instance.call, "POST", "/transfers", body) for body in bodies]
-        wait_until(lambda: len(gate.waiting) == 2, "both to be at the box")
-        site._loop.call_soon_threadsafe(site._server.stop)
-        first, second = gate.waiting.values()
-        try:
-            first()
-            wait_until(lambda: any(each.done() for each in answers), "one of them to be answered")
-            wait_until(lambda: counted_calls(instance) == before + 1, "that one to be written down")
-            assert not all(each.done() for each in answers)
-        finally:
-            second()
-        assert [each.result().status_code for each in answers] == [201, 201]
-    site.stop()
+    with Site(tmp_path, make_platform=GatedPlatform) as site:
+        gate: Gate = site.platform.gate  # type: ignore[attr-defined]
+        instance = site.add_instance("dedicated", "acme")
+        bodies = [
+            {"action": "activate", "ticket": instance.sell(), "context": instance.device().context()}
+            for _ in range(2)
+        ]
+        site.flush()
+        before = counted_calls(instance)
+        with ThreadPoolExecutor(2) as pool:
+            answers = [pool.submit(instance.call, "POST", "/transfers", body) for body in bodies]
+            try:
+                wait_until(lambda: len(gate.waiting) == 2, "both to be at the box")
+                site.ask_to_stop()
+                first, _ = gate.waiting.values()
+                first()
+                wait_until(lambda: any(each.done() for each in answers), "one of them to be answered")
+                wait_until(lambda: counted_calls(instance) == before + 1, "that one to be written down")
+                assert not all(each.done() for each in answers)
+            finally:
+                for let_through in gate.waiting.values():
+                    let_through()
+            assert [each.result().status_code for each in answers] == [201, 201]
     assert counted_calls(instance) == before + 2
     bound = gate.bound[0]
     assert (bound["instance"], bound["line"], bound["principal"]) == ("acme", "acme-1", instance.auth[0])
@@ -159,11 +146,11 @@ def test_idle_instances_are_swept_seldom(own_site: Site) -> None:
     own_site.flush()
     wait_until(lambda: runtime.calls.due_in() is None, "calls to be written down")
     runtime.db.close()
-    assert not is_open(file_of(instance))
+    assert not is_open(instance.database)
     own_site.run(own_site.platform.sweep())
-    assert not is_open(file_of(instance))
+    assert not is_open(instance.database)
     own_site.pass_time(FULL_SWEEP_EVERY.total_seconds())
-    wait_until(lambda: is_open(file_of(instance)), "the sweep of all instances")
+    wait_until(lambda: is_open(instance.database), "the sweep of all instances")
 
 
 class ShortLivedPlatform(Platform):
@@ -175,9 +162,8 @@ class ShortLivedPlatform(Platform):
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_server_ends_when_one_of_its_loops_does(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    site = Site(tmp_path, make_platform=ShortLivedPlatform).start()
-    site._thread.join(timeout=20)
-    assert not site._thread.is_alive()
+    with Site(tmp_path, make_platform=ShortLivedPlatform) as site:
+        site.wait_for_end()
     ended = [each for each in caplog.records if each.getMessage() == "part_ended"]
     assert [each.__dict__["part"] for each in ended] == ["sweep"]
 
@@ -189,9 +175,8 @@ def test_end_of_a_platform_reaches_the_lock_whatever_cannot_be_closed(tmp_path: 
     async def stuck() -> None:
         raise Stuck
 
-    site = Site(tmp_path).start()
-    site.platform.gateway.close, close = stuck, site.platform.gateway.close  # type: ignore[method-assign]
-    site.stop()
+    with Site(tmp_path) as site:
+        site.platform.gateway.close, close = stuck, site.platform.gateway.close  # type: ignore[method-assign]
     assert not is_open(site.settings.data_dir / "lock")
     asyncio.run(close())
 

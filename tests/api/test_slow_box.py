@@ -2,21 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.api.site import Instance, Site, good, refused
 from tests.service.wait import wait_until
-
-
-@pytest.fixture(scope="module")
-def slow_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """Each operation takes a second; nobody waits longer than 50 ms for it."""
-    folder = tmp_path_factory.mktemp("slow")
-    running = Site(folder, operation_time_ms=1000, program_wait_seconds=0.05, drive_lease_seconds=0.5).start()
-    yield running
-    running.stop()
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,6 @@ import pytest
 
 from app.core.ids import new_id
 from tests.api.site import Instance, Site, good, refused
-from tests.service.wait import wait_until
 
 
 class Colleague:
@@ -19,7 +18,8 @@ class Colleague:
 
     def __init__(self, site: Site, role: str, person: str | None = None) -> None:
         self.site = site
-        self.token = site.new_token(role, person=person or new_id("person"))
+        made = site.add_token(role, person=person or new_id("person"))
+        self.token, self.token_id = str(made["secret"]), str(made["token"]["token_id"])
 
     def call(self, method: str, path: str, json: Any = None, **headers: str) -> httpx2.Response:
         given = {
@@ -54,15 +54,6 @@ def activate(instance: Instance) -> None:
     good(instance.gate("POST", "/transfers", body), 201)
 
 
-def finish(site: Site, operation_id: str) -> None:
-    def ended() -> bool:
-        state = good(site.admin("GET", f"/operations/{operation_id}"))["state"]
-        assert state in ("queued", "running", "succeeded")
-        return bool(state == "succeeded")
-
-    wait_until(ended, f"{operation_id} to succeed")
-
-
 def test_quota_is_corrected_when_a_second_person_has_read_and_approved_it(
     site: Site, instance: Instance, mona: Colleague, hugo: Colleague
 ) -> None:
@@ -86,7 +77,7 @@ def test_quota_is_corrected_when_a_second_person_has_read_and_approved_it(
         refused(mona.approve(asked), 403, "approval_by_requester")
     done = good(hugo.approve(asked))
     assert (done["state"], done["version"]) == ("approved", 2)
-    finish(site, done["operation_id"])
+    site.finish(done["operation_id"])
     meter = instance.meter("activations")
     assert (meter["used"], meter["voided"]) == (1, 1)
     rows = instance.ledger("activations")
@@ -107,7 +98,7 @@ def test_repeated_request_finds_its_approval_even_when_it_has_been_carried_out(
     body = {"month": "2026-03", "effect_ids": [effect], "reason": "x"}
     asked = good(mona.call("POST", path, body, Idempotency_Key=key), 202)
     done = good(hugo.approve(asked))
-    finish(site, done["operation_id"])
+    site.finish(done["operation_id"])
     again = mona.call("POST", path, body, Idempotency_Key=key)
     assert (good(again, 202), again.headers["Idempotency-Replayed"]) == (done, "true")
     repeat = hugo.call("POST", f"/approvals/{asked['approval_id']}:approve", {}, If_Match='"1"')
@@ -141,7 +132,7 @@ def test_firm_key_is_installed_when_the_local_operator_is_the_second_person(
         headers = {"Idempotency-Key": new_id("key"), "If-Match": '"1"'}
         done = good(caller.post(path, json={}, headers=headers))
     assert done["decided_by"] == "local"
-    finish(site, done["operation_id"])
+    site.finish(done["operation_id"])
     activate(instance)
 
 
@@ -230,9 +221,8 @@ def test_token_from_before_people_reads_and_neither_asks_nor_approves(
     site: Site, instance: Instance, mona: Colleague
 ) -> None:
     old = Colleague(site, "admin")
-    token_id = _all(site, "/staff-tokens")[-1]["token_id"]
     with closing(sqlite3.connect(site.settings.data_dir / "platform.db")) as connection, connection:
-        connection.execute("UPDATE staff_token SET person_id = NULL WHERE token_id = ?", (token_id,))
+        connection.execute("UPDATE staff_token SET person_id = NULL WHERE token_id = ?", (old.token_id,))
     assert good(old.call("GET", "/instances?limit=1"))
     asked = mona.ask(f"/instances/{instance.instance_id}/firm-key:install")
     with site.nothing_changes():
@@ -243,7 +233,7 @@ def test_token_from_before_people_reads_and_neither_asks_nor_approves(
 
 def test_rotated_token_works_with_both_secrets_for_a_day(site: Site, hugo: Colleague) -> None:
     worker = Colleague(site, "operator")
-    token_id = _all(site, "/staff-tokens")[-1]["token_id"]
+    token_id = worker.token_id
     turned = good(hugo.call("POST", f"/staff-tokens/{token_id}:rotate", {}))
     old, worker.token = worker.token, turned["secret"]
     before = Colleague.__new__(Colleague)
@@ -285,12 +275,12 @@ def test_token_that_cannot_be_had_is_refused(
 def test_erased_person_is_gone_and_so_are_his_tokens(site: Site, mona: Colleague, hugo: Colleague) -> None:
     name = f"{new_id('victor')}@wops.example"
     victor = Colleague(site, "operator", name)
-    people = _all(site, "/people")
+    people = site.listed("/people")
     (person,) = [each for each in people if each["name"] == name]
     asked = mona.ask(f"/people/{person['person_id']}:erase")
-    finish(site, good(hugo.approve(asked))["operation_id"])
+    site.finish(good(hugo.approve(asked))["operation_id"])
     refused(victor.call("GET", "/editions"), 401, "staff_token_invalid")
-    (after,) = [each for each in _all(site, "/people") if each["person_id"] == person["person_id"]]
+    (after,) = [each for each in site.listed("/people") if each["person_id"] == person["person_id"]]
     assert (after["name"], after["erased_at"] is None) == (None, False)
     assert name not in str(site.dump()["platform"])
     with site.nothing_changes():
@@ -298,14 +288,3 @@ def test_erased_person_is_gone_and_so_are_his_tokens(site: Site, mona: Colleague
         refused(answer, 409, "person_erased")
         refused(mona.call("POST", "/people/local:erase", {"reason": "x"}), 422, "person_local")
         refused(mona.call("POST", "/people/per_0:erase", {"reason": "x"}), 404, "person_not_found")
-
-
-def _all(site: Site, path: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    params: dict[str, Any] = {"limit": 100}
-    while True:
-        page = good(site.admin("GET", path, params=params))
-        found += page["data"]
-        if not page["page"]["has_more"]:
-            return found
-        params["cursor"] = page["page"]["next"]

@@ -2,19 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from tests.api.site import ITEM, Instance, Site, good, refused
-
-
-@pytest.fixture
-def own_site(tmp_path: Path) -> Iterator[Site]:
-    running = Site(tmp_path).start()
-    yield running
-    running.stop()
 
 
 @pytest.fixture

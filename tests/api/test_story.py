@@ -12,9 +12,10 @@ import pytest
 from app.core.ids import new_id
 from editions import EDITIONS, month_of
 from tests.api.conftest import MakeInstance
+from tests.api.device import Device
 from tests.api.forgery import Forger
 from tests.api.site import EDITIONS as EDITION_NAMES
-from tests.api.site import ITEM, USED, Device, Instance, good, refused
+from tests.api.site import ITEM, USED, Instance, good, refused
 
 UPDATE_TYPE = "application/vnd.wops.update+jose"
 

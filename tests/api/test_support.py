@@ -28,11 +28,8 @@ def portal(
     instance: Instance, method: str, path: str = "", *, by: Instance | None = None, version: str | None = None
 ) -> httpx2.Response:
     """The customer in his portal; or another one there."""
-    headers = {"Idempotency-Key": new_id("key")} if method == "POST" else {}
-    if version is not None:
-        headers["If-Match"] = version
-    address = f"/portal/v1/{instance.name}/support-access{path}"
-    return instance.site.call(method, address, auth=(by or instance).auth, headers=headers)
+    headers = {} if version is None else {"If-Match": version}
+    return instance.portal(method, f"/support-access{path}", auth=(by or instance).auth, headers=headers)
 
 
 def let_in(instance: Instance, access: dict[str, Any]) -> dict[str, Any]:

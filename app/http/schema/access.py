@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, Field, IPvAnyAddress, StrictBool, StrictInt, model_validator
+from pydantic import Field, IPvAnyAddress, StrictBool, StrictInt, model_validator
 
 from app.http.problem_catalog import PROBLEM_BY_CODE
-from app.http.schema.model import AnswerModel, RequestModel
+from app.http.schema.model import AnswerModel, Moment, RequestModel
 from tenancy import (
     DEFAULT_RATE,
     HIGHEST_RATE,
@@ -84,7 +84,7 @@ class ClientCreate(RequestModel):
 
     name: str = Field(max_length=64, examples=["erp"])
     scopes: Scopes
-    expires_at: AwareDatetime | None = Field(default=None, description="Never, if left out.")
+    expires_at: Moment | None = Field(default=None, description="Never, if left out.")
     rate_per_second: RateNumber | None = Field(
         default=None,
         description=f"Requests a second in the long run; {DEFAULT_RATE.per_second} if left out. "
@@ -100,7 +100,7 @@ class ClientPatch(ForceBody):
 
     name: str | None = Field(default=None, max_length=64)
     scopes: Scopes | None = None
-    expires_at: AwareDatetime | None = Field(default=None, description="Null: never.")
+    expires_at: Moment | None = Field(default=None, description="Null: never.")
     rate_per_second: RateNumber | None = Field(default=None, description="Null: the platform's own.")
     burst: RateNumber | None = Field(default=None, description="Null: the platform's own.")
 

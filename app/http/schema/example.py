@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, Protocol
+
+Answers = dict[int | str, dict[str, Any]]
+
+
+class Documenter(Protocol):
+    """Describes the answers of a route; see `documenter`."""
+
+    def __call__(self, status: int, value: object, *refused: int) -> Answers:
+        """A successful answer with an example of it, None: it has no content; and what the route may refuse with."""
+        ...
+
 
 _TIME: Final = "2026-11-21T10:15:00Z"
 _TICKET: Final = "NFGSX-VWNYJ-T74CD-48H5B-7NEEJ"
@@ -150,6 +161,7 @@ _MEANING: Final = {
     403: "Not from this network, not with these rights, or not in this edition.",
     404: "Not there, or not yours.",
     409: "The state of things forbids it; `code` says why.",
+    410: "The instance has been erased; its certificate of erasure says what it was.",
     412: "Changed since you read it.",
     413: "The body is too large.",
     415: "The body is not JSON.",
@@ -160,14 +172,14 @@ _MEANING: Final = {
 }
 
 
-def example(status: int, value: object) -> dict[int | str, dict[str, Any]]:
+def example(status: int, value: object) -> Answers:
     """A successful answer with an example of it; None: it has no content."""
     if value is None:
         return {status: {"description": "Done."}}
     return {status: {"description": "Done.", "content": {"application/json": {"example": value}}}}
 
 
-def problem(status: int) -> dict[int | str, dict[str, Any]]:
+def problem(status: int) -> Answers:
     """A refusal as RFC 9457 problem."""
     shown = {
         "type": "/problems/…",
@@ -184,17 +196,27 @@ def problem(status: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+def refusals(*statuses: int) -> Answers:
     """Refusals of a web service: its own, and those that every one has."""
-    found: dict[int | str, dict[str, Any]] = {}
-    for status in sorted({*statuses, 401, 403, 404, 413, 415, 429, 503}):
-        found.update(problem(status))
-    return found
+    return _problems(*statuses, 401, 403, 404, 413, 415, 429, 503)
 
 
-def open_refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+def open_refusals(*statuses: int) -> Answers:
     """Refusals of a route that needs no credentials."""
-    found: dict[int | str, dict[str, Any]] = {}
-    for status in sorted({*statuses, 413, 415, 503}):
+    return _problems(*statuses, 413, 415, 503)
+
+
+def documenter(*always: int) -> Documenter:
+    """What describes the answers of an API: a successful one, a route's own refusals, and those every route has."""
+
+    def document(status: int, value: object, *refused: int) -> Answers:
+        return {**example(status, value), **_problems(*refused, *always)}
+
+    return document
+
+
+def _problems(*statuses: int) -> Answers:
+    found: Answers = {}
+    for status in sorted(set(statuses)):
         found.update(problem(status))
     return found

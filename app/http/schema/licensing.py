@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal, cast
 
-from pydantic import AwareDatetime, Field, JsonValue, StrictBool, StrictInt
+from pydantic import Field, JsonValue, StrictBool, StrictInt
 
 from app.core.clock import to_text
 from app.core.json import JsonObject
-from app.http.schema.model import AnswerModel, RequestModel
+from app.http.schema.model import AnswerModel, Moment, RequestModel
 from app.licensing import (
     Container,
     ContainerType,
@@ -24,6 +24,7 @@ from app.licensing import (
     ProductOptions,
     Ticket,
 )
+from app.licensing.order.order_rule import QUANTITY_MAX
 
 Uint32 = Annotated[StrictInt, Field(ge=0, le=0xFFFF_FFFF)]
 
@@ -36,17 +37,15 @@ class OptionsOverride(RequestModel):
         default=None, description="Seats in a network; 0: local use only.", examples=[3]
     )
     unit_counter: Uint32 | None = Field(default=None, description="Units the software uses up.")
-    activation_time: AwareDatetime | None = Field(default=None, description="Not usable before.")
-    expiration_time: AwareDatetime | None = Field(
+    activation_time: Moment | None = Field(default=None, description="Not usable before.")
+    expiration_time: Moment | None = Field(
         default=None, description="Not usable from then on.", examples=["2027-12-31T23:00:00Z"]
     )
     usage_period_seconds: Annotated[StrictInt, Field(ge=1, le=0xFFFF_FFFF)] | None = Field(
         default=None, description="Seconds of use from the first use on."
     )
-    maintenance_start: AwareDatetime | None = Field(
-        default=None, description="Releases from here on are covered …"
-    )
-    maintenance_end: AwareDatetime | None = Field(default=None, description="… to here.")
+    maintenance_start: Moment | None = Field(default=None, description="Releases from here on are covered …")
+    maintenance_end: Moment | None = Field(default=None, description="… to here.")
     text: str | None = Field(default=None, max_length=256, description="Free text.")
 
     def to_json(self) -> JsonObject:
@@ -167,7 +166,12 @@ class PositionBody(RequestModel):
         default=None, description="Its number in the ERP's order; counted from 1 if left out.", examples=[10]
     )
     sku: str = Field(min_length=1, max_length=63, examples=["DRAW-PRO"])
-    quantity: StrictInt = Field(description="Licences, 1 to 1000.", examples=[2])
+    quantity: StrictInt = Field(
+        description="Licences, 1 to 1000.",
+        examples=[2],
+        # The domain refuses other numbers, with a code that ERP systems know.
+        json_schema_extra={"minimum": 1, "maximum": QUANTITY_MAX},
+    )
     options: OptionsOverride = Field(default_factory=OptionsOverride)
 
 

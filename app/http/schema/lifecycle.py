@@ -9,6 +9,7 @@ from pydantic import Field, StrictBool, StrictInt
 
 from app.core.json import load_object
 from app.http.schema.model import AnswerModel, RequestModel
+from tenancy.customer import LONGEST_DISPLAY_NAME
 from tenancy.lifecycle.certificate import ErasureCertificate, Export
 
 Reason = Annotated[str, Field(min_length=1, max_length=500)]
@@ -50,7 +51,7 @@ class InstanceErase(RequestModel):
 class CustomerChange(RequestModel):
     """What can be changed of a customer."""
 
-    display_name: str = Field(min_length=1, max_length=120, examples=["ACME Drawing SE"])
+    display_name: str = Field(min_length=1, max_length=LONGEST_DISPLAY_NAME, examples=["ACME Drawing SE"])
 
 
 class ExportRead(AnswerModel):

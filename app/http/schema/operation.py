@@ -78,7 +78,7 @@ class OperationRead(AnswerModel):
     decisions: list[str] = Field(description="What staff may decide now.")
 
     @classmethod
-    def of(cls, operation: Operation, decisions: Sequence[Decision] = ()) -> OperationRead:
+    def of(cls, operation: Operation, decisions: Sequence[Decision]) -> OperationRead:
         """From the domain's value."""
         return cls(
             operation_id=operation.operation_id,

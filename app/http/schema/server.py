@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, SecretStr, StrictInt
+from pydantic import Field, SecretStr, StrictBool, StrictInt
 
 from app.http.schema.model import AnswerModel, RequestModel
 from tenancy import Server, ServerChange, ServerCreate
@@ -39,8 +39,7 @@ class ServerCreateBody(RequestModel):
         max_length=_LONGEST_PEM,
         description="PEM of the authority its certificate comes from; required unless it is a loopback address.",
     )
-
-    shares_address: bool = Field(
+    shares_address: StrictBool = Field(
         default=False,
         description="Another server may be registered at this address: both share hardware and connections.",
     )

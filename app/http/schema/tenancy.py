@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, Field, StrictInt
+from pydantic import Field, StrictInt
 
-from app.http.schema.model import AnswerModel, RequestModel
+from app.http.schema.access import ScopeName
+from app.http.schema.model import AnswerModel, Moment, RequestModel
 from editions import Contract, Discrepancy, Edition, LedgerEntry
-from editions.limit import contract_in_force, lines_at
+from editions.limit import MOST_NEGOTIATED, contract_in_force, lines_at
 from fsb_gateway import BoxReport, PoolReport
 from tenancy import (
     ContractRecord,
@@ -19,12 +20,13 @@ from tenancy import (
     Instance,
     check_scopes,
 )
+from tenancy.customer import LONGEST_DISPLAY_NAME
 from tenancy.record import DEFAULT_COUNTRIES
 
 CountryCode = Annotated[str, Field(min_length=2, max_length=2)]
 EditionName = Literal["datacenter", "dedicated", "high_performance", "high_availability"]
 OverageName = Literal["grace", "block"]
-ScopeName = Literal["read", "orders", "licenses", "admin"]
+NegotiatedLimit = Annotated[StrictInt, Field(ge=0, le=MOST_NEGOTIATED)]
 Lines = Annotated[StrictInt, Field(ge=1, le=32)]
 
 
@@ -42,7 +44,7 @@ class CustomerCreate(RequestModel):
     """A new customer."""
 
     name: str = Field(max_length=64, description="Lower case, digits and dashes.", examples=["acme"])
-    display_name: str = Field(min_length=1, max_length=150, examples=["ACME Drawing GmbH"])
+    display_name: str = Field(min_length=1, max_length=LONGEST_DISPLAY_NAME, examples=["ACME Drawing GmbH"])
 
 
 class CustomerRead(AnswerModel):
@@ -170,12 +172,12 @@ class ContractBody(RequestModel):
     )
     overage: OverageName = "grace"
     kind: Literal["base", "temporary_lines"] = "base"
-    effective_from: AwareDatetime | None = Field(
+    effective_from: Moment | None = Field(
         default=None, description="Now if left out; at most ten years ahead."
     )
-    effective_until: AwareDatetime | None = Field(default=None, description="Open-ended if left out.")
-    limits: dict[Literal["activations", "web_service_calls"], Annotated[StrictInt, Field(ge=0)]] | None = (
-        Field(default=None, description="Negotiated amounts per month, in place of the edition's.")
+    effective_until: Moment | None = Field(default=None, description="Open-ended if left out.")
+    limits: dict[Literal["activations", "web_service_calls"], NegotiatedLimit] | None = Field(
+        default=None, description="Negotiated amounts per month, in place of the edition's."
     )
     countries: Annotated[list[CountryCode], Field(min_length=1, max_length=50)] | None = Field(
         default=None, description="Where the instance may lie; as before if left out."

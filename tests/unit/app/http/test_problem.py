@@ -26,7 +26,6 @@ from app.core.errors import (
 from app.http.problem import (
     PROBLEM_MEDIA_TYPE,
     QUOTA_TYPE,
-    problem_of,
     problem_response,
     register_problem_handlers,
 )
@@ -39,8 +38,13 @@ from tests.fake.clock import FakeClock
 REQUEST_ID = "req_0195f0c2d3e47a5b8c6d7e8f90a1b2c3"
 
 
+def body_of(error: Exception, *, request_id: str = REQUEST_ID) -> dict[str, Any]:
+    answer = problem_response(error, request_id=request_id, clock=FakeClock())
+    return dict(json.loads(bytes(answer.body)))
+
+
 def told(error: Exception) -> dict[str, Any]:
-    return dict(problem_of(error, request_id=REQUEST_ID, clock=FakeClock()))
+    return body_of(error)
 
 
 def quota_exceeded(meter: Meter = WEB_SERVICE_CALLS) -> QuotaExceeded:
@@ -83,11 +87,11 @@ def test_answer_is_problem_json_and_not_stored() -> None:
 
 
 def test_without_a_request_id_there_is_no_instance() -> None:
-    assert "instance" not in problem_of(TicketUnknown("Unknown."), request_id="")
+    assert "instance" not in body_of(TicketUnknown("Unknown."), request_id="")
 
 
 def test_request_id_cannot_break_the_urn() -> None:
-    assert problem_of(TicketUnknown("Unknown."), request_id="a b:\ud800/é")["instance"] == (
+    assert body_of(TicketUnknown("Unknown."), request_id="a b:\ud800/é")["instance"] == (
         "urn:wops:request:a%20b%3A%3F%2F%C3%A9"
     )
 
