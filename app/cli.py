@@ -10,7 +10,7 @@ from typing import Annotated, Final
 import typer
 
 from app.command.output import JsonFlag, failing_clearly
-from app.command.session import DataDirOption, TokenOption, UrlOption, settings_for
+from app.command.session import DataDirOption, TokenFileOption, UrlOption, settings_for
 from app.core.errors import InputInvalid
 
 # Each command imports what it needs: `wops container` must not wait for the server's modules.
@@ -79,12 +79,12 @@ def _is_about_listening(error: OSError) -> bool:
 
 
 @app.command()
-def demo(url: UrlOption = None, token: TokenOption = None, data_dir: DataDirOption = None) -> None:
+def demo(url: UrlOption = None, token_file: TokenFileOption = None, data_dir: DataDirOption = None) -> None:
     """Walk through the whole story against a running platform, each step with what happened and why."""
     from app.command.session import admin_session, served_address
     from app.command.story import Story
 
-    with failing_clearly(), admin_session(url, token, data_dir) as api:
+    with failing_clearly(), admin_session(url, token_file, data_dir) as api:
         Story(api, base_url=served_address(url, data_dir)).walk()
 
 

@@ -7,14 +7,11 @@ from typing import Annotated
 
 import typer
 
-from app.command.output import JsonFlag, failing_clearly, show, show_table
-from app.command.session import DataDirOption, TokenOption, UrlOption, admin_session, instance_id_of
+from app.command.call import Call, InstanceArgument, changes, reads
 from app.core.errors import InputInvalid
 from app.core.json import JsonObject
 
 commands = typer.Typer(no_args_is_help=True, help="Dated contract rows of an instance.")
-
-InstanceArgument = Annotated[str, typer.Argument(help="Name or id of the instance.", metavar="INSTANCE")]
 
 _COLUMNS = (
     "kind",
@@ -29,7 +26,9 @@ _COLUMNS = (
 
 
 @commands.command("add")
+@changes
 def add_contract(
+    call: Call,
     instance: InstanceArgument,
     edition: Annotated[
         str, typer.Option(help="datacenter, dedicated, high_performance or high_availability.")
@@ -52,39 +51,42 @@ def add_contract(
     country: Annotated[
         list[str] | None, typer.Option(help="Where the instance may lie; as before if left out.")
     ] = None,
-    url: UrlOption = None,
-    token: TokenOption = None,
-    data_dir: DataDirOption = None,
-    as_json: JsonFlag = False,
 ) -> None:
     """Add a contract row, in force from now on unless told otherwise; a limit it raises lifts a refusal at once."""
-    with failing_clearly(), admin_session(url, token, data_dir) as api:
-        given: JsonObject = {
-            "lines": lines,
-            "effective_from": effective_from,
-            "effective_until": effective_until,
-            "limits": _limits(limit) if limit else None,
-            "countries": list(country) if country else None,
-        }
-        body: JsonObject = {"edition": edition, "overage": overage}
-        body["kind"] = "temporary_lines" if temporary else "base"
-        body |= {name: value for name, value in given.items() if value is not None}
-        path = f"/admin/v1/instances/{instance_id_of(api, instance)}/contracts"
-        show(api.post(path, body).object(), as_json=as_json)
+    given: JsonObject = {
+        "lines": lines,
+        "effective_from": effective_from,
+        "effective_until": effective_until,
+        "limits": _limits(limit) if limit else None,
+        "countries": list(country) if country else None,
+    }
+    body: JsonObject = {"edition": edition, "overage": overage}
+    body["kind"] = "temporary_lines" if temporary else "base"
+    body |= {name: value for name, value in given.items() if value is not None}
+    call.show(call.api.post(f"{call.instance(instance)}/contracts", body).object())
 
 
 @commands.command("list")
+@reads
 def list_contracts(
+    call: Call,
     instance: InstanceArgument,
-    url: UrlOption = None,
-    token: TokenOption = None,
-    data_dir: DataDirOption = None,
-    as_json: JsonFlag = False,
 ) -> None:
     """List an instance's contract rows."""
-    with failing_clearly(), admin_session(url, token, data_dir) as api:
-        rows = api.get(f"/admin/v1/instances/{instance_id_of(api, instance)}/contracts").list()
-        show_table(rows, _COLUMNS, as_json=as_json)
+    rows = call.api.get(f"{call.instance(instance)}/contracts").list()
+    call.show_table(rows, _COLUMNS)
+
+
+@commands.command("withdraw")
+@changes
+def withdraw_contract(
+    call: Call,
+    instance: InstanceArgument,
+    contract_id: Annotated[str, typer.Argument(help="Id of the row.", metavar="CONTRACT")],
+) -> None:
+    """Take a contract row back before it begins; one that is in force, or has been, stays."""
+    call.api.delete(f"{call.instance(instance)}/contracts/{contract_id}")
+    call.show({"withdrawn": contract_id})
 
 
 def _limits(given: Sequence[str]) -> JsonObject:

@@ -1,154 +1,162 @@
-"""`wops admin instance freeze|unfreeze|rename|end|erase|certificate|export`: the life of an instance."""
+"""`wops admin instance`: the life of an instance, from its making to the certificate of its erasure."""
 
 from __future__ import annotations
 
-import hashlib
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from app.command.output import JsonFlag, failing_clearly, show
-from app.command.session import (
-    DataDirOption,
-    TokenOption,
-    UrlOption,
-    admin_session,
-    instance_id_of,
-    version_in,
-)
+from app.command.call import Call, InstanceArgument, Reason, changes, reads
+from app.command.received_file import received_file, write_checked
+from app.command.session import version_in
 from app.command.wait import wait_for_operation
 from app.core.json import JsonObject
-from app.core.net import ApiSession
+from app.core.net import NetProtocolError, NetRejected
 
-InstanceArgument = Annotated[str, typer.Argument(help="Name or id of the instance.", metavar="INSTANCE")]
-Reason = Annotated[str, typer.Option(help="Why; stands in the audit log.")]
+commands = typer.Typer(no_args_is_help=True, help="Hosted License Centrals.")
 
 
-def freeze(
-    name: InstanceArgument,
-    url: UrlOption = None,
-    token: TokenOption = None,
-    data_dir: DataDirOption = None,
-    as_json: JsonFlag = False,
+@commands.command("add")
+@changes
+def add_instance(
+    call: Call,
+    name: str,
+    customer_id: Annotated[str, typer.Option("--customer", help="Id of the customer.")],
+    edition: Annotated[
+        str, typer.Option(help="datacenter, dedicated, high_performance or high_availability.")
+    ],
+    lines: Annotated[int | None, typer.Option(help="As contracted; the edition's least if left out.")] = None,
+    overage: Annotated[str, typer.Option(help="grace or block.")] = "grace",
+    country: Annotated[
+        str | None, typer.Option(help="Where its data lie, ISO 3166-1, like DE; the contract allows it then.")
+    ] = None,
+    firm_code: Annotated[
+        int | None, typer.Option(help="The vendor's own; the next free universal one if left out.")
+    ] = None,
 ) -> None:
+    """Create an instance and wait until it is ready."""
+    body: JsonObject = {"customer_id": customer_id, "edition": edition, "name": name, "overage": overage}
+    given: JsonObject = {"lines": lines, "country": country, "firm_code": firm_code}
+    given["countries"] = None if country is None else [country]
+    body |= {name: value for name, value in given.items() if value is not None}
+    ordered = call.api.post("/admin/v1/instances", body).object()
+    done = wait_for_operation(call.api, str(ordered["operation_id"]), quiet=call.as_json)
+    call.show(call.api.get(f"/admin/v1/instances/{done['object_id']}").object())
+
+
+@commands.command("list")
+@reads
+def list_instances(call: Call) -> None:
+    """List instances."""
+    rows = call.api.get_all("/admin/v1/instances")
+    call.show_table(rows, ("name", "edition", "lines", "state", "firm_code", "instance_id"))
+
+
+@commands.command("show")
+@reads
+def show_instance(call: Call, name: InstanceArgument) -> None:
+    """Show an instance with this month's usage; without it, and why, where that is refused."""
+    path = call.instance(name)
+    found = call.api.get(path).object()
+    try:
+        usage: JsonObject = {"usage": call.api.get(f"{path}/usage").body}
+    except NetRejected as refusal:
+        usage = {"usage": None, "usage_refused": refusal.reason}
+    call.show({**found, **usage})
+
+
+@commands.command("freeze")
+@changes
+def freeze(call: Call, name: InstanceArgument) -> None:
     """Let nobody in, within a second; the data stay."""
-    with failing_clearly(), admin_session(url, token, data_dir) as api:
-        show(_changed(api, name, "freeze", {}), as_json=as_json)
+    _change(call, name, "freeze", {})
 
 
-def unfreeze(
-    name: InstanceArgument,
-    url: UrlOption = None,
-    token: TokenOption = None,
-    data_dir: DataDirOption = None,
-    as_json: JsonFlag = False,
-) -> None:
+@commands.command("unfreeze")
+@changes
+def unfreeze(call: Call, name: InstanceArgument) -> None:
     """Let callers in again."""
-    with failing_clearly(), admin_session(url, token, data_dir) as api:
-        show(_changed(api, name, "unfreeze", {}), as_json=as_json)
+    _change(call, name, "unfreeze", {})
 
 
-def rename(
-    name: InstanceArgument,
-    new_name: str,
-    url: UrlOption = None,
-    token: TokenOption = None,
-    data_dir: DataDirOption = None,
-    as_json: JsonFlag = False,
-) -> None:
+@commands.command("rename")
+@changes
+def rename(call: Call, name: InstanceArgument, new_name: str) -> None:
     """Change the first segment of its URLs; the old name goes to nobody else."""
-    with failing_clearly(), admin_session(url, token, data_dir) as api:
-        show(_changed(api, name, "rename", {"name": new_name}), as_json=as_json)
+    _change(call, name, "rename", {"name": new_name})
 
 
+@commands.command("end")
+@changes
 def end(
+    call: Call,
     name: InstanceArgument,
     reason: Reason,
     retention_days: Annotated[int, typer.Option(help="How long the data are kept.")] = 30,
-    url: UrlOption = None,
-    token: TokenOption = None,
-    data_dir: DataDirOption = None,
-    as_json: JsonFlag = False,
 ) -> None:
     """Ask for the end of a contract; a second person has to approve it (`wops admin approval`)."""
-    with failing_clearly(), admin_session(url, token, data_dir) as api:
-        body: JsonObject = {"reason": reason, "retention_days": retention_days}
-        show(api.post(f"{_path(api, name)}:end", body).object(), as_json=as_json)
+    body: JsonObject = {"reason": reason, "retention_days": retention_days}
+    call.show_asked(call.api.post(f"{call.instance(name)}:end", body).object())
 
 
+@commands.command("reinstate")
+@changes
+def reinstate(
+    call: Call,
+    name: InstanceArgument,
+    state: Annotated[str, typer.Option(help="What it becomes: ready or frozen.")] = "ready",
+) -> None:
+    """Take the end of a contract back, until the instance has been erased."""
+    _change(call, name, "reinstate", {"state": state})
+
+
+@commands.command("erase")
+@changes
 def erase(
+    call: Call,
     name: InstanceArgument,
     reason: Reason,
     early: Annotated[bool, typer.Option("--early", help="Before the retention has ended.")] = False,
     legal_reason: Annotated[str, typer.Option(help="What an early erasure is based on.")] = "",
-    url: UrlOption = None,
-    token: TokenOption = None,
-    data_dir: DataDirOption = None,
-    as_json: JsonFlag = False,
 ) -> None:
     """Ask for the erasure of an ended instance; a second person has to approve it."""
-    with failing_clearly(), admin_session(url, token, data_dir) as api:
-        body: JsonObject = {"reason": reason, "early": early, "legal_reason": legal_reason}
-        show(api.post(f"{_path(api, name)}:erase", body).object(), as_json=as_json)
+    body: JsonObject = {"reason": reason, "early": early, "legal_reason": legal_reason}
+    call.show_asked(call.api.post(f"{call.instance(name)}:erase", body).object())
 
 
-def certificate(
-    name: InstanceArgument,
-    url: UrlOption = None,
-    token: TokenOption = None,
-    data_dir: DataDirOption = None,
-    as_json: JsonFlag = False,
-) -> None:
+@commands.command("certificate")
+@reads
+def certificate(call: Call, name: InstanceArgument) -> None:
     """Show the certificate of an erasure."""
-    with failing_clearly(), admin_session(url, token, data_dir) as api:
-        show(api.get(f"{_path(api, name)}/erasure-certificate").object(), as_json=as_json)
+    call.show(call.api.get(f"{call.instance(name)}/erasure-certificate").object())
 
 
+@commands.command("export")
+@changes
 def export(
+    call: Call,
     name: InstanceArgument,
     to: Annotated[Path, typer.Option("--to", help="ZIP file to write; must not be there yet.")],
-    url: UrlOption = None,
-    token: TokenOption = None,
-    data_dir: DataDirOption = None,
-    as_json: JsonFlag = False,
 ) -> None:
     """Export everything of an instance into a file."""
-    with failing_clearly(), admin_session(url, token, data_dir) as api:
-        path = _path(api, name)
-        # Opened first: nobody exports a large instance to learn then that there is no place for it.
-        with open(os.open(to, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as sink:
-            try:
-                started = api.post(f"{path}/exports", {}).object()
-                key = str(started["operation_id"])
-                wait_for_operation(api, key, quiet=as_json)
-                digest, size = hashlib.sha256(), 0
-                for piece in api.stream(f"{path}/exports/{key}/file"):
-                    size += sink.write(piece)
-                    digest.update(piece)
-            except BaseException:
-                to.unlink(missing_ok=True)
-                raise
-        told: JsonObject = {
-            "export_id": key,
-            "file": str(to),
-            "size_bytes": size,
-            "sha256": digest.hexdigest(),
-        }
-        show(told, as_json=as_json)
+    path = f"{call.instance(name)}/exports"
+    with received_file(to) as file:
+        key = str(call.api.post(path, {}).object()["operation_id"])
+        wait_for_operation(call.api, key, quiet=call.as_json)
+        digest = _digest_of(call, path, key)
+        size = write_checked(file, call.api.stream(f"{path}/{key}/file"), sha256=digest)
+    call.show({"export_id": key, "file": str(to), "size_bytes": size, "sha256": digest})
 
 
-def add_to(group: typer.Typer) -> None:
-    """Put these commands into the group `instance`."""
-    for command in (freeze, unfreeze, rename, end, erase, certificate, export):
-        group.command(command.__name__)(command)
+def _digest_of(call: Call, path: str, export_id: str) -> str:
+    for each in call.api.get(path).list():
+        if each["export_id"] == export_id:
+            return str(each["sha256"])
+    raise NetProtocolError(f"The platform does not list its export {export_id}.")
 
 
-def _path(api: ApiSession, name: str) -> str:
-    return f"/admin/v1/instances/{instance_id_of(api, name)}"
-
-
-def _changed(api: ApiSession, name: str, verb: str, body: JsonObject) -> JsonObject:
-    path = _path(api, name)
-    return api.post(f"{path}:{verb}", body, if_match=version_in(api.get(path))).object()
+def _change(call: Call, name: str, verb: str, body: JsonObject) -> None:
+    path = call.instance(name)
+    etag = version_in(call.api.get(path))
+    call.show(call.api.post(f"{path}:{verb}", body, if_match=etag).object())

@@ -6,22 +6,22 @@ from typing import Annotated
 
 import typer
 
-from app.command.output import JsonFlag, failing_clearly, show, show_table
-from app.command.session import DataDirOption, TokenOption, UrlOption, admin_session
+from app.command.call import Call, Reason, changes, reads
 from app.command.wait import watch_operation
 from app.core.json import JsonObject
 
 commands = typer.Typer(no_args_is_help=True, help="Long-running changes.")
 
 OperationArgument = Annotated[str, typer.Argument(help="Id of the operation.", metavar="OPERATION")]
-Reason = Annotated[str, typer.Option("--reason", help="Why; for the log and the audit.", prompt=True)]
 
 _COLUMNS = ("operation_id", "kind", "object_id", "state", "error_code", "created_at")
 _LOG_COLUMNS = ("number", "at", "event", "step", "message")
 
 
 @commands.command("list")
+@reads
 def list_operations(
+    call: Call,
     state: Annotated[
         str | None,
         typer.Option(help="queued, running, succeeded, failed, recovering, recovered or fatal."),
@@ -29,112 +29,86 @@ def list_operations(
     object_id: Annotated[
         str | None, typer.Option("--object", help="Id of what they change, e.g. of an instance.")
     ] = None,
-    url: UrlOption = None,
-    token: TokenOption = None,
-    data_dir: DataDirOption = None,
-    as_json: JsonFlag = False,
 ) -> None:
     """List operations, oldest first."""
-    with failing_clearly(), admin_session(url, token, data_dir) as api:
-        given = {"state": state, "object_id": object_id}
-        query = {name: value for name, value in given.items() if value is not None}
-        show_table(api.get_all("/admin/v1/operations", **query), _COLUMNS, as_json=as_json)
+    given = {"state": state, "object_id": object_id}
+    query = {name: value for name, value in given.items() if value is not None}
+    call.show_table(call.api.get_all("/admin/v1/operations", **query), _COLUMNS)
 
 
 @commands.command("show")
+@reads
 def show_operation(
+    call: Call,
     operation_id: OperationArgument,
-    url: UrlOption = None,
-    token: TokenOption = None,
-    data_dir: DataDirOption = None,
-    as_json: JsonFlag = False,
 ) -> None:
     """Show how far an operation is, and what can be decided about it."""
-    with failing_clearly(), admin_session(url, token, data_dir) as api:
-        show(api.get(_path(operation_id)).object(), as_json=as_json)
+    call.show(call.api.get(_path(operation_id)).object())
 
 
 @commands.command("log")
+@reads
 def show_log(
+    call: Call,
     operation_id: OperationArgument,
-    url: UrlOption = None,
-    token: TokenOption = None,
-    data_dir: DataDirOption = None,
-    as_json: JsonFlag = False,
 ) -> None:
     """Show what has happened in an operation."""
-    with failing_clearly(), admin_session(url, token, data_dir) as api:
-        lines: list[JsonObject] = []
-        while page := api.get(f"{_path(operation_id)}/log", after=len(lines)).list():
-            lines += page
-        show_table(lines, _LOG_COLUMNS, as_json=as_json)
+    lines: list[JsonObject] = []
+    while page := call.api.get(f"{_path(operation_id)}/log", after=len(lines)).list():
+        lines += page
+    call.show_table(lines, _LOG_COLUMNS)
 
 
 @commands.command("watch")
+@reads
 def watch(
+    call: Call,
     operation_id: OperationArgument,
-    url: UrlOption = None,
-    token: TokenOption = None,
-    data_dir: DataDirOption = None,
-    as_json: JsonFlag = False,
 ) -> None:
     """Follow an operation live until it has ended; status 1 unless it succeeded."""
-    with failing_clearly(), admin_session(url, token, data_dir) as api:
-        show(watch_operation(api, operation_id, quiet=as_json), as_json=as_json)
+    call.show(watch_operation(call.api, operation_id, quiet=call.as_json))
 
 
 @commands.command("retry")
+@changes
 def retry(
+    call: Call,
     operation_id: OperationArgument,
-    url: UrlOption = None,
-    token: TokenOption = None,
-    data_dir: DataDirOption = None,
-    as_json: JsonFlag = False,
 ) -> None:
     """Try a failed operation again, from the step that failed."""
-    with failing_clearly(), admin_session(url, token, data_dir) as api:
-        show(api.post(f"{_path(operation_id)}:retry", {}).object(), as_json=as_json)
+    call.show(call.api.post(f"{_path(operation_id)}:retry", {}).object())
 
 
 @commands.command("skip")
+@changes
 def skip(
+    call: Call,
     operation_id: OperationArgument,
     reason: Reason,
-    url: UrlOption = None,
-    token: TokenOption = None,
-    data_dir: DataDirOption = None,
-    as_json: JsonFlag = False,
 ) -> None:
     """Go on without the step that failed, where that is possible."""
-    with failing_clearly(), admin_session(url, token, data_dir) as api:
-        show(api.post(f"{_path(operation_id)}:skip", {"reason": reason}).object(), as_json=as_json)
+    call.show(call.api.post(f"{_path(operation_id)}:skip", {"reason": reason}).object())
 
 
 @commands.command("cancel")
+@changes
 def cancel(
+    call: Call,
     operation_id: OperationArgument,
     reason: Reason,
-    url: UrlOption = None,
-    token: TokenOption = None,
-    data_dir: DataDirOption = None,
-    as_json: JsonFlag = False,
 ) -> None:
     """Stop an operation under way and undo what it has done."""
-    with failing_clearly(), admin_session(url, token, data_dir) as api:
-        show(api.post(f"{_path(operation_id)}:cancel", {"reason": reason}).object(), as_json=as_json)
+    call.show(call.api.post(f"{_path(operation_id)}:cancel", {"reason": reason}).object())
 
 
 @commands.command("recover")
+@changes
 def recover(
+    call: Call,
     operation_id: OperationArgument,
-    url: UrlOption = None,
-    token: TokenOption = None,
-    data_dir: DataDirOption = None,
-    as_json: JsonFlag = False,
 ) -> None:
     """Undo a failed operation now."""
-    with failing_clearly(), admin_session(url, token, data_dir) as api:
-        show(api.post(f"{_path(operation_id)}:recover", {}).object(), as_json=as_json)
+    call.show(call.api.post(f"{_path(operation_id)}:recover", {}).object())
 
 
 def _path(operation_id: str) -> str:

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from app.command.output import JsonFlag, failing_clearly, show, show_table
-from app.command.session import DataDirOption, TokenOption, UrlOption, admin_session, server_of
+from app.command.call import Call, changes, reads
+from app.command.file_input import pem_in, secret_in
+from app.command.session import path_of, version_in
 from app.core.errors import InputInvalid
 from app.core.json import JsonObject
 
@@ -28,7 +29,9 @@ _COLUMNS = ("name", "kind", "purpose", "site", "country", "used", "capacity", "s
 
 
 @commands.command("add")
+@changes
 def add_server(
+    call: Call,
     name: str,
     kind: Annotated[str, typer.Option(help="sqlite or mariadb.")],
     purpose: Annotated[str, typer.Option(help="shared or dedicated.")],
@@ -46,45 +49,39 @@ def add_server(
     shares_address: Annotated[
         bool, typer.Option("--shares-address", help="Another server is registered at this address, too.")
     ] = False,
-    url: UrlOption = None,
-    token: TokenOption = None,
-    data_dir: DataDirOption = None,
-    as_json: JsonFlag = False,
 ) -> None:
     """Register a server; a database server is tried out first."""
-    with failing_clearly(), admin_session(url, token, data_dir) as api:
-        body: JsonObject = {
-            "name": name,
-            "kind": kind,
-            "purpose": purpose,
-            "site": site,
-            "country": country,
-            "capacity": capacity,
-            "address": address,
-            "shares_address": shares_address,
-        }
-        if admin_user is not None:
-            body["admin_user"] = admin_user
-            body["admin_password"] = _password(password_file)
-        if tls_ca is not None:
-            body["tls_ca"] = tls_ca.read_text("ascii", "replace")
-        show(api.post("/admin/v1/servers", body).object(), as_json=as_json)
+    body: JsonObject = {
+        "name": name,
+        "kind": kind,
+        "purpose": purpose,
+        "site": site,
+        "country": country,
+        "capacity": capacity,
+        "address": address,
+        "shares_address": shares_address,
+    }
+    if admin_user is not None:
+        body["admin_user"] = admin_user
+        body["admin_password"] = _password(password_file)
+    if tls_ca is not None:
+        body["tls_ca"] = pem_in(tls_ca)
+    call.show(call.api.post("/admin/v1/servers", body).object())
 
 
 @commands.command("list")
+@reads
 def list_servers(
-    url: UrlOption = None,
-    token: TokenOption = None,
-    data_dir: DataDirOption = None,
-    as_json: JsonFlag = False,
+    call: Call,
 ) -> None:
     """List servers; never their passwords."""
-    with failing_clearly(), admin_session(url, token, data_dir) as api:
-        show_table(api.get_all("/admin/v1/servers"), _COLUMNS, as_json=as_json)
+    call.show_table(call.api.get_all("/admin/v1/servers"), _COLUMNS)
 
 
 @commands.command("change")
+@changes
 def change_server(
+    call: Call,
     server: ServerArgument,
     capacity: Annotated[int | None, typer.Option(help="Instances it may hold.")] = None,
     state: Annotated[
@@ -96,46 +93,39 @@ def change_server(
     ] = False,
     password_file: PasswordFile = None,
     tls_ca: CaFile = None,
-    url: UrlOption = None,
-    token: TokenOption = None,
-    data_dir: DataDirOption = None,
-    as_json: JsonFlag = False,
 ) -> None:
     """Change a server; what is not named stays."""
-    with failing_clearly(), admin_session(url, token, data_dir) as api:
-        given = {"capacity": capacity, "state": state, "admin_user": admin_user}
-        body: JsonObject = {name: value for name, value in given.items() if value is not None}
-        if new_password or password_file is not None:
-            body["admin_password"] = _password(password_file)
-        if tls_ca is not None:
-            body["tls_ca"] = tls_ca.read_text("ascii", "replace")
-        path, etag = server_of(api, server)
-        show(api.patch(path, body, if_match=etag).object(), as_json=as_json)
+    given = {"capacity": capacity, "state": state, "admin_user": admin_user}
+    body: JsonObject = {name: value for name, value in given.items() if value is not None}
+    if new_password or password_file is not None:
+        body["admin_password"] = _password(password_file)
+    if tls_ca is not None:
+        body["tls_ca"] = pem_in(tls_ca)
+    path = path_of(call.api, "server", server)
+    etag = version_in(call.api.get(path))
+    call.show(call.api.patch(path, body, if_match=etag).object())
 
 
 @commands.command("remove")
+@changes
 def remove_server(
+    call: Call,
     server: ServerArgument,
-    url: UrlOption = None,
-    token: TokenOption = None,
-    data_dir: DataDirOption = None,
-    as_json: JsonFlag = False,
 ) -> None:
     """Remove a server that holds nothing; nothing is done on the server itself."""
-    with failing_clearly(), admin_session(url, token, data_dir) as api:
-        path, etag = server_of(api, server)
-        api.delete(path, if_match=etag)
-        show({"removed": path.rpartition("/")[2]}, as_json=as_json)
+    path = path_of(call.api, "server", server)
+    call.api.delete(path, if_match=version_in(call.api.get(path)))
+    call.show({"removed": path.rpartition("/")[2]})
 
 
 def _password(file: Path | None) -> str:
     """The administrator's password: from a file or a prompt, never from the command line, which others can see.
 
     Raises:
-        InputInvalid: there is neither a file nor a terminal to ask at.
+        InputInvalid: there is neither a file with a password nor a terminal to ask at.
     """
     if file is not None:
-        return file.read_text("utf-8").partition("\n")[0].rstrip("\r")
+        return secret_in(file)
     if not sys.stdin.isatty():
         raise InputInvalid("Nobody can be asked for the password: name a --password-file.", field="password")
     return str(typer.prompt("The administrator's password", hide_input=True, err=True))

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Final, cast
 
 import typer
 
-from app.command.output import JsonFlag, err, failing_clearly, out, show
+from app.command.call import Call, reads
+from app.command.output import JsonFlag, err, line, out, show
+from app.command.received_file import received_file
 from app.command.session import (
     DataDirOption,
-    TokenOption,
+    TokenFileOption,
     UrlOption,
     admin_session,
-    instance_id_of,
+    id_of,
     settings_for,
 )
 from app.core.errors import DomainError, InputInvalid
-from app.core.ids import new_id
 from app.core.json import JsonObject, JsonValue
 from app.core.net import ApiSession, NetUnavailable
 from app.operations.audit.verify_audit import CHECKPOINTS, MOST_FINDINGS, PLATFORM
@@ -48,7 +48,7 @@ def verify(
     ] = None,
     key: KeyOption = None,
     url: UrlOption = None,
-    token: TokenOption = None,
+    token_file: TokenFileOption = None,
     data_dir: DataDirOption = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -65,10 +65,10 @@ def verify(
         else:
             if key is not None:
                 raise InputInvalid("--key goes with --offline or with an export.", field="key")
-            with admin_session(url, token, data_dir) as api:
+            with admin_session(url, token_file, data_dir) as api:
                 reports = list(_verify_online(api, instance or ()))
     except (DomainError, OSError, ValueError) as error:
-        err.print(f"[red]not verified[/]: {error}")
+        err.print(line(("not verified", "red"), f": {error}"))
         raise typer.Exit(UNVERIFIED) from error
     _tell(reports, as_json=as_json)
     raise typer.Exit(_status(reports))
@@ -92,75 +92,60 @@ def verify_export(
 
 
 @commands.command("export")
+@reads
 def export(
+    call: Call,
     output: Annotated[Path, typer.Option("--output", "-o", help="Where to write it; must not exist.")],
     instance: Annotated[
         str | None, typer.Option(help="Name or id; without it, the platform's own chain.")
     ] = None,
     since: Annotated[str | None, typer.Option("--from", help="RFC 3339, with time zone.")] = None,
     until: Annotated[str | None, typer.Option("--until", help="RFC 3339, with time zone.")] = None,
-    url: UrlOption = None,
-    token: TokenOption = None,
-    data_dir: DataDirOption = None,
 ) -> None:
     """Write a chain to a file that anybody can verify with the public key alone."""
-    with failing_clearly(), admin_session(url, token, data_dir) as api:
-        given = {"from": since, "until": until}
-        query = {name: value for name, value in given.items() if value is not None}
-        if instance is not None:
-            query["instance_id"] = instance_id_of(api, instance)
-        write_export(output, api.stream("/admin/v1/audit/export", **query))
-        err.print(f"written: {output}")
+    given = {"from": since, "until": until}
+    query = {name: value for name, value in given.items() if value is not None}
+    if instance is not None:
+        query["instance_id"] = id_of(call.api, "instance", instance)
+    write_export(output, call.api.stream("/admin/v1/audit/export", **query))
+    if call.as_json:
+        call.show({"file": str(output)})
+    else:
+        err.print(line(f"written: {output}"))
 
 
 @commands.command("key")
-def show_key(
-    url: UrlOption = None,
-    token: TokenOption = None,
-    data_dir: DataDirOption = None,
-    as_json: JsonFlag = False,
-) -> None:
+@reads
+def show_key(call: Call) -> None:
     """Print the public key; keep it elsewhere, before it is needed."""
-    with failing_clearly(), admin_session(url, token, data_dir) as api:
-        found = api.get("/admin/v1/audit/key").object()
-        if as_json:
-            show(found, as_json=True)
-        else:
-            out.print(str(found["line"]), markup=False)
+    found = call.api.get("/admin/v1/audit/key").object()
+    if call.as_json:
+        call.show(found)
+    else:
+        out.print(line(str(found["line"])))
 
 
 def write_export(output: Path, chunks: Iterable[bytes]) -> None:
-    """Give the file its name when it is whole; what breaks off leaves nothing behind.
+    """Keep an export if its last line has come, which says that it is whole.
 
     Raises:
-        FileExistsError: there is one of that name.
-        NetUnavailable: the export broke off.
+        FileExistsError: there is a file of that name.
+        NetUnavailable: the export broke off; nothing was kept.
     """
-    if output.exists():
-        raise FileExistsError(f"{output} is there already.")
-    draft = output.with_name(f".{output.name}.{new_id('draft')}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        last = b""
-        with os.fdopen(descriptor, "wb") as file:
-            for chunk in chunks:
-                file.write(chunk)
-                last = (last + chunk)[-_LAST_LINE_BYTES:]
-            file.flush()
-            os.fsync(file.fileno())
+    last = b""
+    with received_file(output) as file:
+        for chunk in chunks:
+            file.write(chunk)
+            last = (last + chunk)[-_LAST_LINE_BYTES:]
         if not (last.endswith(b"\n") and b'"kind":"end"' in last.splitlines()[-1]):
             raise NetUnavailable("The export broke off before its last line; nothing was kept.")
-        # A link, unlike a rename, never replaces what somebody else has put there meanwhile.
-        os.link(draft, output)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def _verify_online(api: ApiSession, names: Sequence[str]) -> Iterator[JsonObject]:
     marks = _verify_chain(api, CHECKPOINTS)
     yield marks
     if names:
-        chains = {instance_id_of(api, name) for name in names}
+        chains = {id_of(api, "instance", name) for name in names}
     else:
         listed = api.get_all("/admin/v1/instances")
         chains = {str(each["instance_id"]) for each in listed if each["state"] in KEPT_STATES}
@@ -238,9 +223,9 @@ def _tell(reports: Sequence[JsonObject], *, as_json: bool) -> None:
 def _tell_chain(report: JsonObject) -> None:
     name = report["chain"]
     if "unverified" in report:
-        out.print(f"{name}: unverified: {report['unverified']}", markup=False, style="red")
+        out.print(line((f"{name}: unverified: {report['unverified']}", "red")))
         return
     counted = f": {report['entries']} entries, signed up to entry {report['vouched_until']}"
-    out.print(f"{name}{'' if name == CHECKPOINTS else counted}", markup=False)
+    out.print(line(f"{name}{'' if name == CHECKPOINTS else counted}"))
     for found in cast(Sequence[JsonObject], report["findings"]):
-        out.print(f"  WRONG  {found['chain']}: {found['text']} ({found['code']})", markup=False, style="red")
+        out.print(line((f"  WRONG  {found['chain']}: {found['text']} ({found['code']})", "red")))

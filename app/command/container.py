@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from app import cmcontainer
-from app.command.output import JsonFlag, failing_clearly, out, show
+from app.command.output import JsonFlag, failing_clearly, line, out, show
 from app.core.clock import SystemClock
 from app.core.errors import InputInvalid
 from app.core.json import JsonObject
@@ -155,4 +155,4 @@ def _write(path: Path | None, text: str) -> None:
         sys.stdout.write(text)
         return
     path.write_text(text, "utf-8")
-    out.print(f"written to {path}")
+    out.print(line(f"written to {path}"))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from app.command.session import version_in
 from app.command.wait import wait_for_operation
 from app.core.json import JsonObject
 from app.core.net import ApiSession
@@ -77,10 +78,10 @@ def _customer_id(api: ApiSession) -> str:
 
 def _access(api: ApiSession, instance: DemoInstance, instance_id: str) -> DemoAccess:
     path = f"/admin/v1/instances/{instance_id}"
-    policy = api.get(f"{path}/access").object()
-    if not policy["methods"]:
+    policy = api.get(f"{path}/access")
+    if not policy.object()["methods"]:
         body: JsonObject = {"mode": "all", "methods": ["network", "basic"], "networks": list(LOOPBACK)}
-        api.put(f"{path}/access", body, if_match=f'"{policy["version"]}"')
+        api.put(f"{path}/access", body, if_match=version_in(policy))
     for client in api.get(f"{path}/clients").list():
         if client["name"] == CLIENT:
             return DemoAccess(

@@ -13,7 +13,7 @@ from rich.progress import MofNCompleteColumn
 from rich.progress import Progress as Bar
 
 from app.command.database import open_databases
-from app.command.output import err, out, show
+from app.command.output import err, line, out, show
 from app.core.clock import SystemClock
 from app.core.errors import InputInvalid
 from app.core.lock import PRIVATE_UMASK, make_private
@@ -107,16 +107,14 @@ class _Shown:
         """Show one instance more."""
         outcome = progress.outcome
         if outcome.state == "failed":
-            self._console.print(
-                f"{outcome.candidate.name}: {outcome.code}: {outcome.message}", markup=False, style="red"
-            )
+            self._console.print(line((f"{outcome.candidate.name}: {outcome.code}: {outcome.message}", "red")))
         if self._console.is_terminal:
             self._bar.update(self._task, total=progress.candidates, completed=progress.done)
             return
         tenth = progress.done * _TENTHS // progress.candidates
         if tenth > self._tenth:
             self._tenth = tenth
-            self._console.print(f"{progress.done} of {progress.candidates} instances", markup=False)
+            self._console.print(f"{progress.done} of {progress.candidates} instances")
 
 
 def _print(report: MigrationReport, *, as_json: bool) -> None:
@@ -128,10 +126,10 @@ def _print(report: MigrationReport, *, as_json: bool) -> None:
     parts = [f"{len(report.outcomes) + 1} databases, {changed} {would}"]
     parts += [f"{len(report.of('failed'))} failed"] if report.of("failed") else []
     parts += [f"{report.left_out} left out"] if report.left_out else []
-    out.print(f"{', '.join(parts)}; platform {_platform_of(report)}, instances at {report.target}")
+    out.print(line(f"{', '.join(parts)}; platform {_platform_of(report)}, instances at {report.target}"))
     if report.newer:
         names = ", ".join(f"{each.candidate.name} at {each.after}" for each in report.newer)
-        out.print(f"newer than this wops knows: {names}. Left as they are.", markup=False)
+        out.print(line(f"newer than this wops knows: {names}. Left as they are."))
     if report.of("migrated"):
         out.print(f"{report.seconds:.1f} s, {report.rate:.1f} instances a second")
     _print_failed([each.candidate.name for each in report.of("failed")])
@@ -149,4 +147,4 @@ def _platform_of(report: MigrationReport) -> str:
 
 def _print_failed(names: Sequence[str]) -> None:
     if names:
-        out.print(f"failed: {', '.join(names)}. The next run tries them again.", markup=False)
+        out.print(line(f"failed: {', '.join(names)}. The next run tries them again."))

@@ -1,4 +1,7 @@
-"""How the command line talks: tables for people, JSON for scripts, errors with their code."""
+"""How the command line talks: tables for people, JSON for scripts, errors with their code.
+
+Nothing that is printed is markup: names and reasons are typed by others, and must be seen as they are.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +13,31 @@ from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
 from app.core.errors import DomainError, InputInvalid
 from app.core.json import JsonObject, JsonValue, dump_json
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+out = Console(markup=False, emoji=False, highlight=False, soft_wrap=True)
+err = Console(stderr=True, markup=False, emoji=False, highlight=False, soft_wrap=True)
+
+
+def line(*parts: str | tuple[str, str]) -> Text:
+    """A line for a console: pieces of text, some with a style."""
+    return Text.assemble(
+        *(printable(part) if isinstance(part, str) else (printable(part[0]), part[1]) for part in parts)
+    )
+
+
+def printable(text: str) -> str:
+    """Text as it may reach a terminal: what would move its cursor or turn its words round is shown as an escape."""
+    if text.isprintable():
+        return text
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in text
+    )
 
 
 def show(value: JsonValue | JsonObject, *, as_json: bool) -> None:
@@ -28,7 +47,7 @@ def show(value: JsonValue | JsonObject, *, as_json: bool) -> None:
         return
     width = max(len(name) for name in value)
     for name, each in value.items():
-        out.print(f"[dim]{name:<{width}}[/]  {_text(each)}")
+        out.print(line((f"{name:<{width}}", "dim"), "  ", _text(each)))
 
 
 def show_table(rows: Sequence[Mapping[str, JsonValue]], columns: Sequence[str], *, as_json: bool) -> None:
@@ -36,11 +55,11 @@ def show_table(rows: Sequence[Mapping[str, JsonValue]], columns: Sequence[str], 
     if as_json:
         sys.stdout.write(dump_json(list(rows)) + "\n")
         return
-    cells = [[_text(row.get(column)) for column in columns] for row in rows]
+    cells = [[printable(_text(row.get(column))) for column in columns] for row in rows]
     widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
-    for style, line in (("dim", list(columns)), *(("", line) for line in cells)):
-        text = "  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip()
-        out.print(text, style=style or None, markup=False)
+    for style, row in (("dim", list(columns)), *(("", row) for row in cells)):
+        text = "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+        out.print(line((text, style)))
 
 
 def show_secret(made: JsonObject, what: str, *, as_json: bool) -> None:
@@ -50,23 +69,23 @@ def show_secret(made: JsonObject, what: str, *, as_json: bool) -> None:
         return
     described = made[what]
     show(described, as_json=False)
-    out.print("[yellow]shown this once; keep it:[/]")
-    out.print(str(made["secret"]))
+    out.print(line(("shown this once; keep it:", "yellow")))
+    out.print(line(str(made["secret"])))
 
 
 def fail(error: DomainError) -> NoReturn:
     """Print why something cannot be done, with its code, and end with status 1."""
     code = str(error.detail.get("reason", error.code))
-    err.print(f"[red]{code}[/]: {escape(error.message)}")
+    err.print(line((code, "red"), f": {error.message}"))
     faults = error.detail.get("faults")
     for fault in faults if isinstance(faults, list) else ():
-        err.print(f"  {fault}", markup=False)
+        err.print(line(f"  {fault}"))
     raise typer.Exit(1)
 
 
 def fail_usage(where: str, what: str) -> NoReturn:
     """Print which option or variable is wrong, and why, and end with status 2."""
-    err.print(f"[red]{InputInvalid.code}[/]: {escape(where)}: {escape(what)}")
+    err.print(line((InputInvalid.code, "red"), f": {where}: {what}"))
     raise typer.Exit(2)
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from pydantic import ValidationError
 
+from app.command.file_input import secret_in
 from app.command.output import fail_usage
 from app.core.errors import InputInvalid
 from app.core.net import ApiSession, NetProtocolError, Reply
@@ -19,8 +20,12 @@ UrlOption = Annotated[
         "--url", help="Address of the platform; without it, the control socket of the data directory."
     ),
 ]
-TokenOption = Annotated[
-    str | None, typer.Option("--token", help="Staff token (or WOPS_STAFF_TOKEN); goes with --url.")
+TokenFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--token-file",
+        help="File with a staff token in its first line (or WOPS_STAFF_TOKEN); goes with --url.",
+    ),
 ]
 DataDirOption = Annotated[Path | None, typer.Option("--data-dir", help="Data directory (default .wops).")]
 
@@ -41,12 +46,23 @@ def settings_for(data_dir: Path | None = None, **given: object) -> Settings:
         fail_usage(where, first["msg"])
 
 
-def admin_session(url: str | None, token: str | None, data_dir: Path | None) -> ApiSession:
-    """A session as staff."""
+def admin_session(
+    url: str | None, token_file: Path | None, data_dir: Path | None, *, reason: str | None = None
+) -> ApiSession:
+    """A session as staff.
+
+    Args:
+        token_file: a token that stood among the arguments would be seen by everybody on this machine.
+        reason: why things are changed; goes with every change.
+
+    Raises:
+        InputInvalid, OSError: no token can be read from the file, or the address is none.
+    """
+    token = None if token_file is None else secret_in(token_file)
     settings = settings_for(data_dir, url=url, staff_token=token)
     if settings.url is not None:
-        return ApiSession(settings.url, bearer=settings.staff_token)
-    return ApiSession("http://control", socket=settings.control_socket)
+        return ApiSession(settings.url, bearer=settings.staff_token, reason=reason)
+    return ApiSession("http://control", socket=settings.control_socket, reason=reason)
 
 
 def served_address(url: str | None, data_dir: Path | None) -> str:
@@ -72,33 +88,23 @@ def version_in(reply: Reply) -> str:
     return etag
 
 
-def server_of(api: ApiSession, name: str) -> tuple[str, str]:
-    """The path and the ETag of a server given by name or id.
+def id_of(api: ApiSession, noun: str, name: str) -> str:
+    """The id of an instance, a server or a customer (`noun`) that is given by name or id; no name has an underscore.
 
     Raises:
         InputInvalid: there is none.
     """
-    key = name if name.startswith("srv_") else None
-    for found in api.get_all("/admin/v1/servers") if key is None else ():
-        if found["name"] == name:
-            key = str(found["server_id"])
-    if key is None:
-        raise InputInvalid(f"There is no server {name}; `wops admin server list` shows all.", field="server")
-    path = f"/admin/v1/servers/{key}"
-    return path, version_in(api.get(path))
-
-
-def instance_id_of(api: ApiSession, name: str) -> str:
-    """The id of an instance given by name or id.
-
-    Raises:
-        InputInvalid: there is none.
-    """
-    if name.startswith("ins_"):
+    if name.startswith(_PREFIXES[noun]):
         return name
-    for found in api.get_all("/admin/v1/instances"):
+    for found in api.get_all(f"/admin/v1/{noun}s"):
         if found["name"] == name:
-            return str(found["instance_id"])
-    raise InputInvalid(
-        f"There is no instance {name}; `wops admin instance list` shows all.", field="instance"
-    )
+            return str(found[f"{noun}_id"])
+    raise InputInvalid(f"There is no {noun} {name}; `wops admin {noun} list` shows all.", field=noun)
+
+
+def path_of(api: ApiSession, noun: str, name: str) -> str:
+    """Where the admin API has it; like `id_of`."""
+    return f"/admin/v1/{noun}s/{id_of(api, noun, name)}"
+
+
+_PREFIXES: Final = {"instance": "ins_", "server": "srv_", "customer": "cus_"}

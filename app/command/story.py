@@ -14,7 +14,7 @@ from typing import Final, NoReturn, cast
 
 from app import cmcontainer
 from app.command.demo import INSTANCES, DemoInstance
-from app.command.output import out
+from app.command.output import line, out
 from app.core.clock import Clock, SystemClock
 from app.core.errors import DomainError
 from app.core.ids import new_id
@@ -99,10 +99,12 @@ class Story:
         for instance in INSTANCES:
             if instance.name not in present:
                 raise StoryBroken("The demo instances are missing; start the platform with `wops up --demo`.")
-            out.print(f"\n[bold]{instance.name}[/] ({instance.edition})")
+            out.print()
+            out.print(line((instance.name, "bold"), f" ({instance.edition})"))
             with self._vendor(instance, str(present[instance.name]["instance_id"])) as vendor:
                 self._visit(vendor)
-        out.print(f"\n[green]All {self._step} steps did what they should.[/]")
+        out.print()
+        out.print(line((f"All {self._step} steps did what they should.", "green")))
 
     @contextmanager
     def _vendor(self, instance: DemoInstance, instance_id: str) -> Iterator[Vendor]:
@@ -288,7 +290,7 @@ class Story:
 
     def _done(self, what: str, why: str) -> None:
         self._step += 1
-        out.print(f"  [green]✓[/] {what}: [dim]{why}[/]")
+        out.print(line("  ", ("✓", "green"), f" {what}: ", (why, "dim")))
 
     def _refused(self, what: str, code: str, attempt: Callable[[], object]) -> None:
         try:
@@ -312,7 +314,7 @@ class Story:
             self._fail(what)
 
     def _fail(self, what: str) -> NoReturn:
-        out.print(f"  [red]✗[/] {what}")
+        out.print(line("  ", ("✗", "red"), f" {what}"))
         raise StoryBroken(f"This does not hold: {what}.")
 
 

@@ -10,7 +10,7 @@ from datetime import timedelta
 from anyio import to_thread
 
 from app.command.demo import DemoAccess, set_up_demo
-from app.command.output import err, out, show
+from app.command.output import err, line, out, show
 from app.command.story import Story
 from app.container import Platform
 from app.core.command import Command
@@ -105,21 +105,21 @@ class Up:
     def _staff(self) -> ApiSession:
         return ApiSession("http://control", socket=self._settings.control_socket)
 
-    def _tell(self, line: str) -> None:
+    def _tell(self, text: str) -> None:
         if not self._as_json:
-            err.print(f"[dim]{line}[/]")
+            err.print(line((text, "dim")))
 
     def _print(self, address: str, token: str | None, access: list[DemoAccess]) -> None:
         if self._as_json:
             show(_described(address, token, access), as_json=True)
             return
-        out.print(f"[green]ready[/]  {address}  (data in {self._platform.data_dir})")
+        out.print(line(("ready", "green"), f"  {address}  (data in {self._platform.data_dir})"))
         if token is not None:
-            out.print(f"staff token, shown this once: [yellow]{token}[/]")
+            out.print(line("staff token, shown this once: ", (token, "yellow")))
         if access:
             _print_access(address, access)
         if self._demo and not self._walk:
-            out.print("In another terminal, [bold]wops demo[/] walks through the story.")
+            out.print(line("In another terminal, ", ("wops demo", "bold"), " walks through the story."))
 
 
 def _described(address: str, token: str | None, access: list[DemoAccess]) -> JsonObject:
@@ -136,8 +136,8 @@ def _described(address: str, token: str | None, access: list[DemoAccess]) -> Jso
 def _print_access(address: str, access: list[DemoAccess]) -> None:
     out.print("\nDemo instances, with API clients for their web services; a secret is shown this once:")
     for each in access:
-        out.print(f"  [bold]{each.name}[/] ({each.edition})  {address}/{each.name}")
-        out.print(f"    {each.username}  [yellow]{each.secret or _MADE_BEFORE}[/]")
+        out.print(line("  ", (each.name, "bold"), f" ({each.edition})  {address}/{each.name}"))
+        out.print(line(f"    {each.username}  ", (each.secret or _MADE_BEFORE, "yellow")))
 
 
 def _host(host: str) -> str:

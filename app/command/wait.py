@@ -8,7 +8,7 @@ from typing import Final, cast
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from app.command.output import err
+from app.command.output import err, line
 from app.core.clock import SystemClock
 from app.core.errors import DomainError
 from app.core.json import JsonObject
@@ -52,9 +52,9 @@ def watch_operation(api: ApiSession, operation_id: str, *, quiet: bool = False) 
         while True:
             # The operation first: what its log says afterwards is then complete when it has ended.
             operation = api.get(path).object()
-            for line in api.get(f"{path}/log", after=after).list():
-                after = cast(int, line["number"])
-                _print_line(line, quiet=quiet)
+            for entry in api.get(f"{path}/log", after=after).list():
+                after = cast(int, entry["number"])
+                _print_entry(entry, quiet=quiet)
             show(operation)
             if operation["state"] == "succeeded":
                 return operation
@@ -63,15 +63,15 @@ def watch_operation(api: ApiSession, operation_id: str, *, quiet: bool = False) 
             SystemClock().sleep(_ASK_EVERY_SECONDS)
 
 
-def _print_line(line: JsonObject, *, quiet: bool) -> None:
+def _print_entry(entry: JsonObject, *, quiet: bool) -> None:
     if not quiet:
-        parts = (str(line[name]) for name in ("at", "event", "step", "message"))
-        err.print("  ".join(part for part in parts if part), markup=False)
+        parts = (str(entry[name]) for name in ("at", "event", "step", "message"))
+        err.print(line("  ".join(part for part in parts if part)))
 
 
 @contextmanager
 def _progress(operation_id: str, *, quiet: bool) -> Iterator[Callable[[JsonObject], None]]:
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=err, disable=quiet, transient=True) as progress:
         task = progress.add_task(operation_id, total=None)
 

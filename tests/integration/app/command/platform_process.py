@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -50,6 +53,17 @@ class PlatformProcess:
         """Where it serves."""
         return str(self.printed["address"])
 
+    @property
+    def at(self) -> tuple[str, str]:
+        """Options of commands that come in by the control socket."""
+        return ("--data-dir", str(self.data_dir))
+
+    def remote(self, secret: str) -> tuple[str, ...]:
+        """Options of commands that come in at the address, with a staff token."""
+        file = self.data_dir.parent / f"token-{hashlib.sha256(secret.encode()).hexdigest()}"
+        file.write_text(f"{secret}\n")
+        return ("--url", self.address, "--token-file", str(file))
+
     def kill(self) -> None:
         """kill -9."""
         self.process.send_signal(signal.SIGKILL)
@@ -85,3 +99,14 @@ def start(data_dir: Path, *arguments: str) -> PlatformProcess:
         process.communicate()
         raise
     return PlatformProcess(process=process, data_dir=data_dir, printed=json.loads(text))
+
+
+@contextmanager
+def running(data_dir: Path, *arguments: str) -> Iterator[PlatformProcess]:
+    """`start`, for as long as the context lasts; told to end with it unless it has ended before."""
+    platform = start(data_dir, *arguments)
+    try:
+        yield platform
+    finally:
+        if platform.process.poll() is None:
+            platform.terminate()

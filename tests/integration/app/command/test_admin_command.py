@@ -60,7 +60,7 @@ def test_instance_is_frozen_renamed_exported_ended_and_erased(
     assert file.stat().st_size == told["size_bytes"]
 
     mona = wops_json("admin", "token", "add", "desk", "--person", "mona@wops.example", *at)
-    remote = ("--url", platform.address, "--token", mona["secret"])
+    remote = platform.remote(mona["secret"])
     key = made["instance_id"]
     _approve(wops_json("admin", "instance", "end", key, "--reason", "left", *remote), at)
     wait_until(lambda: wops_json("admin", "instance", "show", key, *at)["state"] == "ended", "its end")
@@ -78,6 +78,8 @@ def test_instance_is_frozen_renamed_exported_ended_and_erased(
         "the certificate of the erasure",
     )
     assert wops_json("admin", "instance", "certificate", key, *at)["instance_id"] == key
+    left = wops_json("admin", "instance", "show", key, *at)
+    assert (left["state"], left["usage"], left["usage_refused"]) == ("erased", None, "instance_erased")
 
 
 def test_servers_are_added_changed_and_removed(at: tuple[str, str]) -> None:

@@ -85,7 +85,7 @@ def test_staff_token_works_at_the_address_until_it_is_revoked(platform: Platform
     made = wops_json(
         "admin", "token", "add", "script", "--person", "ida@wops.example", "--role", "auditor", *at
     )
-    remote = ("--url", platform.address, "--token", made["secret"])
+    remote = platform.remote(made["secret"])
     assert wops("admin", "instance", "list", *remote).returncode == 0
     refused = wops("admin", "customer", "add", "other", *remote)
     assert refused.returncode == 1
@@ -100,7 +100,7 @@ def test_two_people_erase_a_third_from_the_command_line(platform: PlatformProces
     at = ("--data-dir", str(platform.data_dir))
     victor = wops_json("admin", "token", "add", "desk", "--person", "victor@wops.example", *at)
     mona = wops_json("admin", "token", "add", "desk", "--person", "mona@wops.example", *at)
-    remote = ("--url", platform.address, "--token", mona["secret"])
+    remote = platform.remote(mona["secret"])
     person = victor["token"]["person_id"]
     asked = wops_json("admin", "person", "erase", person, "--reason", "has left", *remote)
     assert asked["approval_id"] in wops("admin", "approval", "list", *at).stdout
@@ -116,9 +116,7 @@ def test_two_people_erase_a_third_from_the_command_line(platform: PlatformProces
     )
     turned = wops_json("admin", "token", "rotate", mona["token"]["token_id"], "--overlap-hours", "0", *at)
     assert wops("admin", "token", "list", *remote).returncode == 1
-    assert (
-        wops("admin", "token", "list", "--url", platform.address, "--token", turned["secret"]).returncode == 0
-    )
+    assert wops("admin", "token", "list", *platform.remote(turned["secret"])).returncode == 0
     rejected = wops_json("admin", "person", "erase", mona["token"]["person_id"], "--reason", "no", *at)
     wops_json("admin", "approval", "reject", rejected["approval_id"], "--reason", "she stays", *at)
     assert wops("admin", "approval", "list", "--all", *at).stdout.count("apr_") == 2

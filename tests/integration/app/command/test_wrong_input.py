@@ -50,8 +50,26 @@ def test_url_that_is_none_is_called_wrong(tmp_path: Path, url: str) -> None:
 
 
 def test_token_that_cannot_be_one_is_called_wrong(tmp_path: Path) -> None:
-    arguments = ("admin", "customer", "list", "--url", "http://127.0.0.1:1", "--token", "ü")
-    _check_one_line((*arguments, "--data-dir", str(tmp_path)), status=1, named="token")
+    arguments = ("admin", "customer", "list", "--url", "http://127.0.0.1:1", "--data-dir", str(tmp_path))
+    file = tmp_path / "token"
+    for content in ("ü".encode(), b"\xff", b"", b"\nwops_staff_x"):
+        file.write_bytes(content)
+        _check_one_line((*arguments, "--token-file", str(file)), status=1, named="token")
+    _check_one_line((*arguments, "--token-file", f"{file}s"), status=1, named="No such file")
+
+
+def test_token_is_never_an_argument_that_others_on_the_machine_see(tmp_path: Path) -> None:
+    done = wops("admin", "customer", "list", "--token", "wops_staff_x", "--data-dir", str(tmp_path))
+    assert (done.returncode, "No such option" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("name", ["[/x]", "[delete all]", "x\x1b[2Jy", "x\ny"])
+@pytest.mark.parametrize("offline", [(), ("--offline",)])
+def test_audit_of_an_instance_with_an_odd_name_is_unverified_and_not_wrong(
+    tmp_path: Path, name: str, offline: tuple[str, ...]
+) -> None:
+    arguments = ("audit", "verify", "--instance", name, *offline, "--data-dir", str(tmp_path))
+    _check_one_line(arguments, status=2, named="not verified: ")
 
 
 def test_id_with_control_characters_is_no_traceback(tmp_path: Path) -> None:
