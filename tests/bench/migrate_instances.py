@@ -26,9 +26,16 @@ _MARK_RATE: Final = 4.0
 _MARK_P99_MS: Final = 50.0
 _QUIET_READS: Final = 2000
 _READ_EVERY_SECONDS: Final = 0.002
+_EVENT_COUNT: Final = 20
+"""In each instance, and in each read."""
 
 _event = instance_metadata.tables["outbox_event"]
-_EVENTS = select(_event).where(_event.c.sequence > bindparam("b_after")).order_by(_event.c.sequence).limit(20)
+_EVENTS = (
+    select(_event)
+    .where(_event.c.sequence > bindparam("b_after"))
+    .order_by(_event.c.sequence)
+    .limit(_EVENT_COUNT)
+)
 
 
 def run(place: BenchPlace) -> BenchResult:
@@ -53,7 +60,7 @@ def _number(detail: JsonObject, name: str) -> float:
 
 
 def _measure(folder: Path, server: MariaDbServer | None) -> JsonObject:
-    fleet = Fleet(folder, _INSTANCES + 1, server)
+    fleet = Fleet(folder, _INSTANCES + 1, server, events=_EVENT_COUNT)
     reader = fleet.ids[-1]
     _migrate(fleet, "--instance", reader)
     with closing(Database(fleet.url(reader))) as database:
@@ -96,7 +103,7 @@ def _migrate(fleet: Fleet, *arguments: str) -> JsonObject:
 
 
 class _Reader:
-    """One caller of an instance that is not migrated, with a short pause between two reads."""
+    """Reads the database of an instance that is at the newest schema already, with a short pause between two reads."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -117,6 +124,6 @@ class _Reader:
         started = time.perf_counter()
         found = self._database.read(lambda reader: reader.all(_EVENTS, {"b_after": 0}))
         self.milliseconds.append((time.perf_counter() - started) * 1000)
-        if not found:
-            raise RuntimeError("there was nothing to read")
+        if len(found) != _EVENT_COUNT:
+            raise RuntimeError(f"{len(found)} events were read instead of {_EVENT_COUNT}")
         time.sleep(_READ_EVERY_SECONDS)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import pymysql
 from sqlalchemy import Engine, event
@@ -38,6 +38,8 @@ class RecordedTransaction:
 
 
 Recorded = list[RecordedTransaction]
+_START_SECONDS: Final = 60.0
+"""How long a client waits for the others to begin; far more than threads need."""
 _current: ContextVar[Recorded | None] = ContextVar("recorded", default=None)
 
 
@@ -200,7 +202,7 @@ class BareClients:
         barrier = threading.Barrier(len(self._connections) + 1)
 
         def serve(connection: Any) -> None:
-            barrier.wait()
+            barrier.wait(_START_SECONDS)
             try:
                 for piece in iter(lambda: self._next(pieces), None):
                     self._carry_out(connection, piece)
@@ -210,7 +212,7 @@ class BareClients:
         threads = [threading.Thread(target=serve, args=(each,)) for each in self._connections]
         for thread in threads:
             thread.start()
-        barrier.wait()
+        barrier.wait(_START_SECONDS)
         before = Spent.now()
         for thread in threads:
             thread.join()

@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from app.core.migrate import upgrade
 from tests.service.mariadb import MariaDbServer
@@ -20,12 +20,38 @@ EngineKind = Literal["sqlite", "mariadb"]
 
 
 @dataclass(frozen=True, slots=True)
-class _Template:
+class MariaDbTemplate:
     """What a migrated MariaDB database consists of."""
 
     database: str
     definitions: tuple[str, ...]
     filled: tuple[str, ...]
+
+    @classmethod
+    def of(cls, server: MariaDbServer, database: str) -> Self:
+        """Read what is in a database."""
+        with server.connect_admin() as connection, connection.cursor() as cursor:
+            cursor.execute(f"USE `{database}`")
+            cursor.execute("SHOW TABLES")
+            tables = [str(row[0]) for row in cursor.fetchall()]
+            definitions = []
+            filled = []
+            for table in tables:
+                cursor.execute(f"SHOW CREATE TABLE `{table}`")
+                definitions.append(str(cursor.fetchall()[0][1]))
+                if cursor.execute(f"SELECT 1 FROM `{table}` LIMIT 1"):
+                    filled.append(table)
+        return cls(database=database, definitions=tuple(definitions), filled=tuple(filled))
+
+    def copy_into(self, database: str) -> list[str]:
+        """Statements that fill an empty database of the same server."""
+        return [
+            f"USE `{database}`",
+            # Definitions come in the order of names, not of references.
+            "SET SESSION foreign_key_checks=0",
+            *self.definitions,
+            *(f"INSERT INTO `{each}` SELECT * FROM `{self.database}`.`{each}`" for each in self.filled),
+        ]
 
 
 class DatabaseMaker:
@@ -40,7 +66,7 @@ class DatabaseMaker:
         self._folder = folder
         self._server = server
         self._files: dict[Tree, Path] = {}
-        self._templates: dict[Tree, _Template] = {}
+        self._templates: dict[Tree, MariaDbTemplate] = {}
         self._count = 0
 
     def create(self, kind: EngineKind, tree: Tree) -> str:
@@ -70,40 +96,16 @@ class DatabaseMaker:
             self._files[tree] = path
         return self._files[tree]
 
-    def _mariadb_template(self, tree: Tree) -> _Template:
+    def _mariadb_template(self, tree: Tree) -> MariaDbTemplate:
         if tree not in self._templates:
             server = self._server()
             access = server.create_database(f"template_{tree}")
             upgrade(access.url, tree=tree)
-            self._templates[tree] = _read_template(server, access.database)
+            self._templates[tree] = MariaDbTemplate.of(server, access.database)
         return self._templates[tree]
 
-    def _clone(self, template: _Template, name: str) -> str:
+    def _clone(self, template: MariaDbTemplate, name: str) -> str:
         server = self._server()
         access = server.create_database(name)
-        server.execute(
-            f"USE `{name}`",
-            # Definitions come in the order of names, not of references.
-            "SET SESSION foreign_key_checks=0",
-            *template.definitions,
-            *(
-                f"INSERT INTO `{table}` SELECT * FROM `{template.database}`.`{table}`"
-                for table in template.filled
-            ),
-        )
+        server.execute(*template.copy_into(name))
         return access.url
-
-
-def _read_template(server: MariaDbServer, database: str) -> _Template:
-    with server.connect_admin() as connection, connection.cursor() as cursor:
-        cursor.execute(f"USE `{database}`")
-        cursor.execute("SHOW TABLES")
-        tables = [str(row[0]) for row in cursor.fetchall()]
-        definitions = []
-        filled = []
-        for table in tables:
-            cursor.execute(f"SHOW CREATE TABLE `{table}`")
-            definitions.append(str(cursor.fetchall()[0][1]))
-            if cursor.execute(f"SELECT 1 FROM `{table}` LIMIT 1"):
-                filled.append(table)
-    return _Template(database=database, definitions=tuple(definitions), filled=tuple(filled))

@@ -26,7 +26,7 @@ from tenancy import CredentialKey, PlacedDatabases
 from tenancy.credential import credential_key
 from tenancy.database.home import name_database
 from tenancy.database.sealing import PasswordSeal
-from tests.service.database import EngineKind, _read_template
+from tests.service.database import EngineKind, MariaDbTemplate
 from tests.service.mariadb import MariaDbServer
 
 OLD_INSTANCE = "0026"
@@ -44,11 +44,13 @@ class Fleet:
         folder: the data directory.
         server: where the databases are; None: files.
         count: of instances, all of them ready.
+        events: in each of them.
     """
 
     folder: Path
     count: int
     server: MariaDbServer | None = None
+    events: int = EVENTS
     platform_url: str = ""
     ids: list[InstanceId] = field(default_factory=list)
     _passwords: dict[InstanceId, str] = field(default_factory=dict)
@@ -155,7 +157,7 @@ class Fleet:
         template = self.folder / "template.db"
         upgrade(f"sqlite:///{template}", "instance", to=OLD_INSTANCE)
         with connected(f"sqlite:///{template}") as connection:
-            _fill(connection)
+            _fill(connection, self.events)
         with closing(sqlite3.connect(template)) as connection:
             connection.execute("PRAGMA journal_mode=WAL")
         for instance_id in self.ids:
@@ -172,9 +174,9 @@ class Fleet:
         access = server.create_database("fleet_template")
         upgrade(access.url, "instance", to=OLD_INSTANCE)
         with connected(access.url) as connection:
-            _fill(connection)
-        template = _read_template(server, access.database)
-        statements = ["SET SESSION foreign_key_checks=0"]
+            _fill(connection, self.events)
+        template = MariaDbTemplate.of(server, access.database)
+        statements: list[str] = []
         for instance_id in self.ids:
             name, password = name_database(instance_id, "mariadb"), secrets.token_hex(16)
             self._passwords[instance_id] = password
@@ -183,12 +185,7 @@ class Fleet:
                 f"CREATE DATABASE `{name}`",
                 f"CREATE USER `{name}`@`%` IDENTIFIED BY '{password}'",
                 f"GRANT ALL ON `{pattern}`.* TO `{name}`@`%`",
-                f"USE `{name}`",
-                *template.definitions,
-                *(
-                    f"INSERT INTO `{each}` SELECT * FROM `fleet_template`.`{each}`"
-                    for each in template.filled
-                ),
+                *template.copy_into(name),
             ]
         # What is lost in a crash now would be made again; the run itself is as durable as ever.
         server.execute(
@@ -254,7 +251,7 @@ def connected(url: str) -> Iterator[Connection]:
         engine.dispose()
 
 
-def _fill(connection: Connection) -> None:
+def _fill(connection: Connection, events: int) -> None:
     clients: list[dict[str, Any]] = [
         {"id": f"cli_{number:032x}", "name": f"client-{number}", "at": number} for number in range(CLIENTS)
     ]
@@ -270,6 +267,6 @@ def _fill(connection: Connection) -> None:
             "INSERT INTO outbox_event (sequence, event_id, type, subject, op_id, data, occurred_at_us, delivery)"
             " VALUES (:n, :id, 'item.changed', 'itm_1', :id, '{}', 1, 0)"
         ),
-        [{"n": number, "id": f"evt_{number}"} for number in range(1, EVENTS + 1)],
+        [{"n": number, "id": f"evt_{number}"} for number in range(1, events + 1)],
     )
-    connection.execute(text(f"UPDATE outbox_sequence SET last = {EVENTS}"))
+    connection.execute(text(f"UPDATE outbox_sequence SET last = {events}"))

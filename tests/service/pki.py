@@ -5,17 +5,20 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 
 CLIENT_AUTH = ExtendedKeyUsageOID.CLIENT_AUTH
 SERVER_AUTH = ExtendedKeyUsageOID.SERVER_AUTH
 START = datetime(2026, 1, 1, tzinfo=UTC)
 YEAR = timedelta(days=365)
+_LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+"""A server's certificate is checked by the real time, so it is valid whenever a test runs."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,10 @@ class Issued:
     @property
     def pem(self) -> str:
         return self.certificate.public_bytes(Encoding.PEM).decode()
+
+    @property
+    def key_pem(self) -> str:
+        return self.key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()).decode()
 
     @property
     def subject(self) -> str:
@@ -97,6 +104,23 @@ def issue(
     if usage is not None:
         extensions.append((x509.ExtendedKeyUsage([usage]), False))
     return _issue(subject, issuer=issuer, not_before=not_before, lasts=lasts, extensions=extensions)
+
+
+def make_server_authority() -> Issued:
+    """A root for servers."""
+    return make_authority("CN=Test authority", not_before=_LONG_AGO, lasts=100 * YEAR)
+
+
+def issue_for_server(address: str, *, issuer: Issued) -> Issued:
+    """The certificate of the server at an IP address."""
+    names = x509.SubjectAlternativeName([x509.IPAddress(ip_address(address))])
+    return _issue(
+        "CN=Test server",
+        issuer=issuer,
+        not_before=_LONG_AGO,
+        lasts=100 * YEAR,
+        extensions=[(names, False), (x509.ExtendedKeyUsage([SERVER_AUTH]), False)],
+    )
 
 
 def _issue(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from app.core.db import Database, Tx
 from app.core.ids import new_id
 from app.core.json import JsonObject
 from tenancy.credential import CredentialKey
-from tenancy.database.placed import PlacedDatabases
+from tenancy.database.placed import Bounds, PlacedDatabases
 from tenancy.database.repository import list_homes
 from tenancy.database.sealing import PasswordSeal
 from tenancy.server.embedded import register_embedded_servers
@@ -77,6 +77,18 @@ def store_servers(platform: Database, asked: Sequence[ServerCreate], *, key: Cre
 
     platform.run_tx(new_id("op"), body)
     return ids
+
+
+@contextmanager
+def open_placed(
+    platform: Database, *, data_dir: Path, key: CredentialKey, clock: Clock, bounds: Bounds | None = None
+) -> Iterator[PlacedDatabases]:
+    """The databases as a further process has them, on servers that are there; closed at the end, not removed."""
+    databases = PlacedDatabases(
+        platform, data_dir=data_dir, seal=PasswordSeal(key), clock=clock, bounds=bounds
+    )
+    with closing(databases):
+        yield databases
 
 
 @contextmanager

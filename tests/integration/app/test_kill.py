@@ -11,14 +11,15 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx2
 import pytest
 
 from app.core.clock import SystemClock
 from app.core.ids import new_id
-from tests.api.site import Device, Instance, Site, good
+from tests.api.device import Device
+from tests.api.site import Instance, Site, good
 from tests.service.wait import wait_until
 
 ROOT = Path(__file__).parents[3]
@@ -33,7 +34,7 @@ class KillableSite(Site):
         self.settings.data_dir.mkdir()
         self._child: subprocess.Popen[str] | None = None
 
-    def start(self) -> KillableSite:
+    def start(self) -> Self:
         self._child = launch(self.settings.data_dir)
         assert self._child.stdout is not None
         word, _, port = self._child.stdout.readline().strip().partition(" ")
@@ -42,11 +43,20 @@ class KillableSite(Site):
         return self
 
     def stop(self) -> None:
-        self._hang_up()
-        assert self._child is not None
-        if self._child.poll() is None:
+        self.hang_up()
+        if self._child is not None and self._child.poll() is None:
             self._child.communicate(timeout=30)
             assert self._child.returncode == 0
+
+    def restore(self) -> None:
+        """Serve again and die nowhere, whatever a test that failed half-way has left."""
+        (self.settings.data_dir / "kill").unlink(missing_ok=True)
+        self.hang_up()
+        if self._child is None:
+            self.start()
+        elif self._child.poll() is not None:
+            with self._child:
+                self.start()
 
     def kill(self) -> None:
         """kill -9, from outside."""
@@ -64,18 +74,13 @@ class KillableSite(Site):
         assert self._child.wait(timeout=30) == -signal.SIGKILL
         self._child.communicate()
         (self.settings.data_dir / "kill").unlink(missing_ok=True)
-        self._hang_up()
+        self.hang_up()
 
     def flush(self, *, only: str | None = None) -> None:
         """Lines of another process are waited for, not told."""
 
     def pass_time(self, seconds: float) -> None:
         """Time passes by itself; a line that knows a client not yet asks its database."""
-
-    def _hang_up(self) -> None:
-        for caller in self._callers.values():
-            caller.close()
-        self._callers.clear()
 
 
 def launch(data_dir: Path) -> subprocess.Popen[str]:
@@ -91,9 +96,14 @@ def launch(data_dir: Path) -> subprocess.Popen[str]:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KillableSite]:
-    running = KillableSite(tmp_path_factory.mktemp("kill")).start()
-    yield running
-    running.stop()
+    with KillableSite(tmp_path_factory.mktemp("kill")) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def restored(site: KillableSite) -> None:
+    """A test that failed between a kill and the next start does not take the later ones with it."""
+    site.restore()
 
 
 @pytest.fixture(scope="module")
@@ -287,6 +297,20 @@ def test_orderly_end_writes_everything_down_and_gives_rights_back(
     counters = query(instance, "SELECT taken, used FROM meter_counter WHERE meter = 'web_service_calls'")
     assert counters == [(len(counted_calls(instance)),) * 2]
     site.start()
+    instance.check_books()
+
+
+def test_site_that_a_failed_test_left_dead_and_fused_serves_again(
+    site: KillableSite, instance: Instance
+) -> None:
+    site.die_at("after_flush_commit")
+    site.kill()
+    site.die_at("after_flush_commit")
+    site.restore()
+    good(instance.call("GET", "/items"))
+    counted = len(counted_calls(instance))
+    good(instance.call("GET", "/items"))
+    wait_until(lambda: len(counted_calls(instance)) > counted, "the calls to be written down by who lives on")
     instance.check_books()
 
 

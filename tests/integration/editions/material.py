@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TypeVar
 
 from app.core.db import Database, Tx
-from app.core.errors import DomainError
 from app.core.ids import LineId, new_id
 from app.core.json import JsonObject
 from app.core.outbox import Event, list_events
@@ -35,7 +32,6 @@ from editions import (
 )
 from tests.fake.clock import START
 
-T = TypeVar("T")
 MONTH = month_of(START)
 
 
@@ -143,31 +139,6 @@ def notices(db: Database) -> list[tuple[object, object, object]]:
 def check(db: Database) -> None:
     """Everything agrees with the ledger."""
     assert db.read(audit_meters) == ()
-
-
-def at_once(number: int, work: Callable[[int], T]) -> list[T | DomainError]:
-    """Run a piece of work in many threads that start together; refusals are results."""
-    results: list[T | DomainError | BaseException] = [RuntimeError("did not run")] * number
-    barrier = threading.Barrier(number)
-
-    def run(place: int) -> None:
-        barrier.wait()
-        try:
-            results[place] = work(place)
-        except BaseException as error:
-            results[place] = error
-
-    threads = [threading.Thread(target=run, args=(place,)) for place in range(number)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    kept: list[T | DomainError] = []
-    for result in results:
-        if isinstance(result, BaseException) and not isinstance(result, DomainError):
-            raise result
-        kept.append(result)
-    return kept
 
 
 DAY = timedelta(days=1)

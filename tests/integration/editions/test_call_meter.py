@@ -22,7 +22,6 @@ from editions import (
 from tests.fake.clock import FakeClock
 from tests.integration.editions.material import (
     MONTH,
-    at_once,
     call,
     check,
     contract,
@@ -32,6 +31,7 @@ from tests.integration.editions.material import (
     serve,
     state,
 )
+from tests.service.crowd import at_once
 
 _LOOK = timedelta(milliseconds=250)
 

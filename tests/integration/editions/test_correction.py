@@ -23,7 +23,6 @@ from editions import (
 from tests.fake.clock import FakeClock
 from tests.integration.editions.material import (
     MONTH,
-    at_once,
     call,
     check,
     contract,
@@ -35,6 +34,7 @@ from tests.integration.editions.material import (
     put,
     state,
 )
+from tests.service.crowd import at_once
 
 
 def counted(db: Database, number: int, *, deactivations: int = 0) -> list[str]:

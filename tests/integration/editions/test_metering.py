@@ -31,7 +31,6 @@ from tests.fake.clock import FakeClock
 from tests.integration.editions.material import (
     DAY,
     MONTH,
-    at_once,
     call,
     check,
     contract,
@@ -43,6 +42,7 @@ from tests.integration.editions.material import (
     put,
     state,
 )
+from tests.service.crowd import at_once
 
 
 def test_reserved_effects_are_taken_and_counted_ones_stay_taken(instance_db: Database) -> None:

@@ -17,7 +17,8 @@ from app.licensing import Deadlines, LicenseFilter, Transfer, TransferRequest, T
 from editions import audit_meters, month_of
 from fsb_gateway import Context
 from tests.fake.clock import START
-from tests.integration.app.licensing.mortal import Fate, Killed, MortalBox, MortalDatabase
+from tests.fake.killed import Killed
+from tests.integration.app.licensing.mortal import Fate, MortalBox, MortalDatabase
 from tests.integration.app.licensing.oracle import Ask, Oracle
 from tests.integration.app.licensing.world import PATIENCE, Boxes, Device, World
 from tests.service.database import DatabaseMaker, EngineKind

@@ -17,6 +17,7 @@ from fsb_gateway import (
     ProgrammingResult,
 )
 from tests.fake.clock import FakeClock
+from tests.fake.killed import Killed
 
 KILLS = (
     "before reserve",
@@ -27,10 +28,6 @@ KILLS = (
     "after issue",
 )
 TROUBLES = (*KILLS, "rejected", "unreachable", "answer lost")
-
-
-class Killed(BaseException):
-    """The process died here."""
 
 
 class Fate:

@@ -5,10 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
-from typing import TypeVar
 
 from app.core.command import Command
 from app.core.errors import DomainError
@@ -24,8 +20,8 @@ from tests.integration.app.licensing.world import (
     returning,
     updating,
 )
+from tests.service.crowd import at_once
 
-T = TypeVar("T")
 CLIENTS = 16
 LINES = 4
 Answer = Transfer | DomainError
@@ -47,20 +43,6 @@ def all_at_once(world: World, requests: list[TransferRequest]) -> list[Answer]:
         return list(await asyncio.gather(*(one(number, each) for number, each in enumerate(requests))))
 
     return world.run(everybody())
-
-
-def in_threads(act: Callable[[int], T]) -> list[T | DomainError]:
-    barrier = Barrier(CLIENTS)
-
-    def one(number: int) -> T | DomainError:
-        barrier.wait()
-        try:
-            return act(number)
-        except DomainError as refusal:
-            return refusal
-
-    with ThreadPoolExecutor(CLIENTS) as pool:
-        return list(pool.map(one, range(CLIENTS)))
 
 
 def issued(answers: list[Answer]) -> list[Transfer]:
@@ -172,7 +154,7 @@ def test_sixteen_containers_collect_side_by_side(world: World) -> None:
 
 def test_one_order_number_with_equal_content_is_one_order(world: World) -> None:
     draft = order_draft("SAME", position(10, quantity=2))
-    answers = in_threads(lambda _: world.orders.place_order(draft, Command()))
+    answers = at_once(CLIENTS, lambda _: world.orders.place_order(draft, Command()))
     done = [answer for answer in answers if not isinstance(answer, DomainError)]
     assert len(done) == CLIENTS
     assert len({each.value.ticket for each in done}) == 1
@@ -182,10 +164,11 @@ def test_one_order_number_with_equal_content_is_one_order(world: World) -> None:
 
 
 def test_one_order_number_with_different_contents_goes_to_one(world: World) -> None:
-    answers = in_threads(
+    answers = at_once(
+        CLIENTS,
         lambda number: (
             world.orders.place_order(order_draft("SAME", position(10, quantity=number + 1)), Command()).value
-        )
+        ),
     )
     (winner,) = [answer for answer in answers if isinstance(answer, Order)]
     refusals = Counter(answer.code for answer in answers if isinstance(answer, DomainError))
@@ -196,7 +179,7 @@ def test_one_order_number_with_different_contents_goes_to_one(world: World) -> N
 
 def test_extensions_of_one_order_at_once_all_land_on_its_ticket(world: World) -> None:
     world.order("SAME", position(1))
-    answers = in_threads(lambda number: world.order("SAME", position(number + 2)))
+    answers = at_once(CLIENTS, lambda number: world.order("SAME", position(number + 2)))
     assert [answer for answer in answers if isinstance(answer, DomainError)] == []
     order = world.orders.get_order("SAME")
     assert [each.position for each in order.positions] == list(range(1, CLIENTS + 2))

@@ -23,8 +23,9 @@ from app.licensing import Deadlines, Decision, TransferAction, TransferRequest, 
 from editions import month_of
 from fsb_gateway import Context
 from tests.fake.clock import FakeClock
+from tests.fake.killed import Killed
 from tests.integration.app.licensing.chronicle import LIMIT, SERIALS, Chronicle
-from tests.integration.app.licensing.mortal import TROUBLES, Killed
+from tests.integration.app.licensing.mortal import TROUBLES
 from tests.integration.app.licensing.oracle import Licence
 from tests.integration.app.licensing.world import PATIENCE, Boxes, position
 from tests.service.database import DatabaseMaker, EngineKind
