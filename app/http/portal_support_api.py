@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Annotated
 
 from anyio import to_thread
 from fastapi import APIRouter, Path, Response
 from starlette.requests import Request
 
+from app.core.command import Done
 from app.http.admin_route import noted, platform_of
 from app.http.etag import IfMatch, etag_of, version_of
 from app.http.page import Cursor, Limit, after_of, page_of
@@ -23,6 +26,7 @@ from app.http.portal_route import (
 from app.http.schema import admin_example, staff_example
 from app.http.schema.model import Page
 from app.http.schema.staff import SupportAccessRead, SupportUseRead
+from tenancy.staff.support.record import SupportAccess
 from tenancy.staff.support.service import SupportService
 
 router = APIRouter(prefix=PORTAL, route_class=PortalRoute)
@@ -86,17 +90,9 @@ async def approve_access(
 ) -> SupportAccessRead:
     """From now on and for as many hours as support has asked for; ends by itself, or as soon as it is revoked."""
     version = version_of(if_match)
-    done = await to_thread.run_sync(
-        lambda: _support(request).approve_access(
-            instance_of(request),
-            access_id,
-            expected_version=version,
-            by=_decider(request),
-            command=command_of(request),
-        )
+    return await _decide(
+        request, response, access_id, partial(_support(request).approve_access, expected_version=version)
     )
-    response.headers["ETag"] = etag_of(done.value.version)
-    return SupportAccessRead.of(noted(done, response))
 
 
 @router.post(
@@ -115,17 +111,9 @@ async def refuse_access(
 ) -> SupportAccessRead:
     """Support stays outside."""
     version = version_of(if_match)
-    done = await to_thread.run_sync(
-        lambda: _support(request).refuse_access(
-            instance_of(request),
-            access_id,
-            expected_version=version,
-            by=_decider(request),
-            command=command_of(request),
-        )
+    return await _decide(
+        request, response, access_id, partial(_support(request).refuse_access, expected_version=version)
     )
-    response.headers["ETag"] = etag_of(done.value.version)
-    return SupportAccessRead.of(noted(done, response))
 
 
 @router.post(
@@ -139,13 +127,7 @@ async def revoke_access(
     instance: InstanceName, access_id: AccessKey, request: Request, response: Response
 ) -> SupportAccessRead:
     """At any time, and at once: the next request of support is refused."""
-    done = await to_thread.run_sync(
-        lambda: _support(request).revoke_access(
-            instance_of(request), access_id, by=_decider(request), command=command_of(request)
-        )
-    )
-    response.headers["ETag"] = etag_of(done.value.version)
-    return SupportAccessRead.of(noted(done, response))
+    return await _decide(request, response, access_id, _support(request).revoke_access)
 
 
 @router.get(
@@ -185,3 +167,13 @@ def _support(request: Request) -> SupportService:
 def _decider(request: Request) -> str:
     principal = admitted_of(request).principal
     return principal.client_id or principal.name
+
+
+async def _decide(
+    request: Request, response: Response, access_id: str, decide: Callable[..., Done[SupportAccess]]
+) -> SupportAccessRead:
+    """Carry out what the customer has decided, in the name of the client that says so."""
+    instance_id, by, command = instance_of(request), _decider(request), command_of(request)
+    done = await to_thread.run_sync(lambda: decide(instance_id, access_id, by=by, command=command))
+    response.headers["ETag"] = etag_of(done.value.version)
+    return SupportAccessRead.of(noted(done, response))
