@@ -10,6 +10,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 UV_VERSION := 0.13.9
+# Test files side by side; what a file's tests share stays within one process.
+SPREAD := --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 # mariadbd lives in /usr/sbin, which an ordinary user's search path may lack.
 export PATH := $(PATH):/usr/sbin:/sbin
 
@@ -22,7 +24,7 @@ run: $(VENV)/.runtime  ## start the platform with its demo instances and walk th
 	@exec $(BIN)/wops up --demo --walk
 
 test: $(VENV)/.development binaries lint  ## everything: format, lint, types, imports, spelling, all tests on SQLite and MariaDB
-	@$(BIN)/pytest
+	@$(BIN)/pytest $(SPREAD)
 
 check: $(VENV)/.development lint fast-test  ## what every commit passes: the above with unit and architecture tests only (< 60 s)
 
@@ -41,7 +43,7 @@ lint: $(VENV)/.development
 	@$(BIN)/codespell
 
 fast-test: $(VENV)/.development
-	@$(BIN)/pytest tests/unit tests/architecture
+	@$(BIN)/pytest $(SPREAD) tests/unit tests/architecture
 
 binaries:
 	@bash .ci/binaries
