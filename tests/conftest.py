@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -21,6 +21,16 @@ if TYPE_CHECKING:
 # No time limit per example: on a busy machine it finds the machine. Everything else as Hypothesis has it, also for CI.
 settings.register_profile("wops", parent=settings.default, deadline=None)
 settings.load_profile("wops")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Make what a test has printed fit to be sent from its process, whatever hostile text is in it."""
+    report = yield
+    report.sections = [
+        (name, text.encode(errors="backslashreplace").decode()) for name, text in report.sections
+    ]
+    return report
 
 
 @pytest.fixture
