@@ -286,7 +286,9 @@ class Site:
             raise AssertionError(f"{error}: {self._unfinished()}") from None
         data = self.settings.data_dir
         return {
-            path.stem: dump(path) for path in (data / "platform.db", *(data / "instances").rglob("ins_*.db"))
+            # A test may have registered further directories.
+            path.stem: dump(path)
+            for path in (data / "platform.db", *data.rglob("ins_*.db"))
         }
 
     def _is_idle(self) -> bool:
@@ -429,7 +431,7 @@ class Instance:
 
     @property
     def database(self) -> Path:
-        (found,) = (self.site.settings.data_dir / "instances").rglob(f"{self.instance_id}.db")
+        (found,) = self.site.settings.data_dir.rglob(f"{self.instance_id}.db")
         return found
 
     def check_books(self) -> None:
