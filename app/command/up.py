@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 from datetime import timedelta
@@ -73,6 +74,9 @@ class Up:
             token = await to_thread.run_sync(self._first_token)
             access = await to_thread.run_sync(self._prepare) if self._demo else []
             self._print(address, token, access)
+            # Off since the command began: what is there by now is looked through no more, what comes is.
+            gc.freeze()
+            gc.enable()
             if self._walk:
                 await to_thread.run_sync(self._tell_story, address)
         except DomainError as error:
