@@ -8,13 +8,15 @@ from contextlib import suppress
 from functools import partial
 from typing import Annotated, Final
 
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
+from anyio.lowlevel import RunVar
 from fastapi import APIRouter, Depends, Header, Path, Query, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.requests import Request
 
 from app.container import Platform
 from app.core.command import Command, Done
+from app.core.errors import DatabaseUnavailable
 from app.core.ids import OperationId
 from app.http.admin_route import RETRY_SECONDS, document, noted, platform_of
 from app.http.page import Cursor, Limit, after_of, page_of
@@ -37,6 +39,9 @@ _MOST_NUMBER: Final = 2**62
 _FOLLOW_SECONDS: Final = 300.0
 """After which a stream ends, and with it the right to look on that a token gave which is no longer good. Our own
 decision."""
+_LOOKS_AT_ONCE: Final = 4
+"""Of all streams together; a database takes 32 callers. Our own decision."""
+_LOOKS: Final = RunVar[CapacityLimiter]("looks_at_operations")
 
 LogNumber = Annotated[
     int, Query(ge=0, le=_MOST_NUMBER, description="Number of the last line that is known already.")
@@ -153,6 +158,16 @@ async def stream_operation_events(
             yield ServerSentEvent(event="end", data=_read(request, seen))
 
 
+def _looks() -> CapacityLimiter:
+    """How many streams look at a time: however many there are, they leave room for everybody else."""
+    try:
+        return _LOOKS.get()
+    except LookupError:
+        limiter = CapacityLimiter(_LOOKS_AT_ONCE)
+        _LOOKS.set(limiter)
+        return limiter
+
+
 async def _follow(
     platform: Platform, operation_id: OperationId, *, after: int
 ) -> AsyncIterator[LogLine | Operation]:
@@ -163,7 +178,12 @@ async def _follow(
     ends_at = platform.clock.monotonic() + _FOLLOW_SECONDS
     while not platform.stopping.is_set() and platform.clock.monotonic() < ends_at:
         look = partial(platform.operations.read_on, operation_id, after=after, limit=_LOG_PAGE)
-        operation, lines = await to_thread.run_sync(look)
+        try:
+            operation, lines = await to_thread.run_sync(look, limiter=_looks())
+        except DatabaseUnavailable:
+            # Busy or away: it is asked again, and the stream goes on where it is.
+            await _pause(platform)
+            continue
         for line in lines:
             after = line.number
             yield line
@@ -171,8 +191,12 @@ async def _follow(
             yield operation
             return
         if not lines:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(platform.stopping.wait(), _LOOK_EVERY_SECONDS)
+            await _pause(platform)
+
+
+async def _pause(platform: Platform) -> None:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(platform.stopping.wait(), _LOOK_EVERY_SECONDS)
 
 
 @router.post(

@@ -13,6 +13,7 @@ from urllib.parse import quote
 import httpx2
 import pytest
 
+from app.core.errors import DatabaseUnavailable
 from app.core.ids import new_id
 from app.http.idempotency import REPLAYED
 from fsb_gateway import FsbUnavailable
@@ -310,6 +311,22 @@ def test_events_are_sent_while_they_happen_until_the_operation_has_ended(works: 
 
 def test_stream_of_an_unknown_operation_is_refused_as_anything_else(works: Works) -> None:
     refused(works.admin("GET", "/operations/opn_0/events"), 404, "operation_not_found")
+
+
+def test_stream_outlasts_a_database_that_is_busy(works: Works, monkeypatch: pytest.MonkeyPatch) -> None:
+    operation = works.wait_for(works.order(), "succeeded")
+    operations, refusals = works.platform.operations, iter(range(3))
+    read_on = operations.read_on
+
+    def busy(*asked: Any, **more: Any) -> Any:
+        if next(refusals, None) is not None:
+            raise DatabaseUnavailable("Too many wait.")
+        return read_on(*asked, **more)
+
+    monkeypatch.setattr(operations, "read_on", busy)
+    with works.events(operation) as stream:
+        assert [event["event"] for event in stream][-2:] == ["succeeded", "end"]
+    assert next(refusals, None) is None
 
 
 def test_many_who_wait_for_events_hold_up_nobody(works: Works) -> None:
