@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import datetime, timedelta
@@ -19,7 +18,8 @@ from app.http.idempotency import REPLAYED
 from fsb_gateway import FsbUnavailable
 from tenancy.operation import provision
 from tenancy.operation.plan import PROVISION_INSTANCE
-from tests.api.site import HERE, SOON, Site, good, refused
+from tests.api.event_stream import EventStream
+from tests.api.site import SOON, Site, good, refused
 from tests.service.wait import wait_until
 
 DECISIONS = ("retry", "skip", "cancel", "recover")
@@ -91,45 +91,8 @@ class Works(Site):
         path = f"/operations/{operation['operation_id']}:{decision}"
         return self.admin("POST", path, body, headers=headers)
 
-    def events(self, operation: dict[str, Any], *, after: int | None = None) -> Stream:
-        return Stream(self, operation["operation_id"], after=after)
-
-
-class Stream:
-    """Server-Sent Events of an operation, as a browser reads them, for as long as the context lasts."""
-
-    def __init__(self, site: Works, operation_id: str, *, after: int | None) -> None:
-        headers = {"Authorization": f"Bearer {site.token}", "Accept": "text/event-stream"}
-        if after is not None:
-            headers["Last-Event-ID"] = str(after)
-        path = f"/admin/v1/operations/{operation_id}/events"
-        with ExitStack() as stack:
-            address = f"http://{HERE}:{site.port}"
-            caller = stack.enter_context(
-                httpx2.Client(base_url=address, timeout=20, trust_env=False, verify=False)
-            )
-            self.response = stack.enter_context(caller.stream("GET", path, headers=headers))
-            # From here on the stream closes what has been opened; before, the failure does.
-            self._stack = stack.pop_all()
-        self._lines = self.response.iter_lines()
-
-    def __enter__(self) -> Stream:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self._stack.close()
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        event: dict[str, Any] = {}
-        for line in self._lines:
-            name, _, value = line.partition(": ")
-            if line == "" and event:
-                yield event
-                event = {}
-            elif name == "data":
-                event["data"] = json.loads(value)
-            elif name in ("event", "id"):
-                event[name] = value
+    def events(self, operation: dict[str, Any], *, after: int | None = None) -> EventStream:
+        return EventStream(self, operation["operation_id"], after=after)
 
 
 @pytest.fixture(scope="module")

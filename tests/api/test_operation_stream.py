@@ -2,47 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
-import httpx2
 import pytest
 
 from app.core.ids import new_id
 from fsb_gateway import FsbUnavailable
-from tests.api.site import HERE, Site, good, refused
+from tests.api.event_stream import EventStream
+from tests.api.site import Site, good, refused
 from tests.service.wait import wait_until
-
-
-class Stream:
-    """Server-Sent Events of an operation."""
-
-    def __init__(self, response: httpx2.Response) -> None:
-        self.response = response
-        self._lines = response.iter_lines()
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        event: dict[str, Any] = {}
-        for line in self._lines:
-            name, _, value = line.partition(": ")
-            if line == "" and event:
-                yield event
-                event = {}
-            elif name in ("data", "event", "id"):
-                event[name] = json.loads(value) if name == "data" else value
-
-
-@contextmanager
-def follow(site: Site, operation_id: str, *, token: str, after: int = 0) -> Iterator[Stream]:
-    headers = {"Authorization": f"Bearer {token}", "Last-Event-ID": str(after)}
-    address = f"http://{HERE}:{site.port}/admin/v1/operations/{operation_id}/events"
-    with (
-        httpx2.Client(timeout=20, trust_env=False, verify=False) as caller,
-        caller.stream("GET", address, headers=headers) as response,
-    ):
-        yield Stream(response)
 
 
 @pytest.fixture
@@ -80,7 +48,7 @@ def test_stream_ends_after_five_minutes_and_goes_on_only_with_a_token_that_is_st
         ),
         201,
     )
-    with follow(own_site, waiting, token=made["secret"]) as stream:
+    with EventStream(own_site, waiting, token=made["secret"]) as stream:
         events = iter(stream)
         seen = [next(events)]
         good(own_site.admin("POST", f"/staff-tokens/{made['token']['token_id']}:revoke"))
@@ -93,7 +61,7 @@ def test_stream_ends_after_five_minutes_and_goes_on_only_with_a_token_that_is_st
     )
     refused(answer, 401, "staff_token_invalid")
     vars(own_site.platform.fsb).pop("ensure_firm_key")
-    with follow(own_site, waiting, token=own_site.token, after=last) as resumed:
+    with EventStream(own_site, waiting, after=last) as resumed:
         own_site.pass_time(60)
         again = list(resumed)
     assert [int(each["id"]) for each in again[:-1]] == list(range(last + 1, last + len(again)))
@@ -110,10 +78,10 @@ def test_stream_of_an_operation_that_was_given_up_ends_and_can_be_asked_for_agai
         broken.setattr(own_site.platform.databases, "drop", fail)
         good(own_site.admin("POST", f"/operations/{waiting}:cancel", {"reason": "no longer wanted"}))
         own_site.finish(waiting, "fatal", pauses=60)
-        with follow(own_site, waiting, token=own_site.token) as stream:
+        with EventStream(own_site, waiting) as stream:
             seen = list(stream)
     assert (seen[-1]["event"], seen[-1]["data"]["state"]) == ("end", "fatal")
     assert seen[-1]["data"]["decisions"], "staff have to decide"
     good(own_site.admin("POST", f"/operations/{waiting}:retry"))
-    with follow(own_site, waiting, token=own_site.token, after=int(seen[-2]["id"])) as stream:
+    with EventStream(own_site, waiting, after=int(seen[-2]["id"])) as stream:
         assert list(stream)[-1]["data"]["state"] == "recovered"
