@@ -1,22 +1,35 @@
 """Settings of the processes; the only module that reads the environment.
 
-Order: command-line option, `WOPS_…` environment variable, default. No default is a secret.
+Order: command-line option, `WOPS_…` environment variable, systemd credential (a file `wops_…`), default. No default is
+a secret.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
+import os
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SecretsSettingsSource,
+    SettingsConfigDict,
+)
+
+_CREDENTIALS_DIRECTORY = "CREDENTIALS_DIRECTORY"
+"""**Source:** systemd.exec(5), LoadCredential=."""
+_KEY_ENCRYPTION_KEY_BYTES = 32
 
 
 class Settings(BaseSettings):
     """Everything that differs between two installations."""
 
-    model_config = SettingsConfigDict(env_prefix="WOPS_", extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="WOPS_", extra="ignore", hide_input_in_errors=True)
 
     data_dir: Path = Field(
         default=Path(".wops"), description="Databases, keys and box journals of the embedded platform."
@@ -26,6 +39,21 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     operation_time_ms: int = Field(
         default=0, ge=0, le=60_000, description="How long a software box takes for one programming operation."
+    )
+    boxes: str = Field(
+        default="embedded",
+        description="Where boxes work: `embedded` in this process, `processes` of their own that are started and"
+        " looked after, or the address of a gateway: unix:/path/gateway.sock, https://host:port.",
+    )
+    fsb_certificate: Path | None = Field(
+        default=None, description="PEM certificate to show a gateway at an https address."
+    )
+    fsb_key: Path | None = Field(default=None, description="PEM file with its private key.")
+    fsb_ca: Path | None = Field(default=None, description="PEM certificate of the gateway's authority.")
+    key_encryption_key: str | None = Field(
+        default=None,
+        description="32 bytes in base64 that wrap the keys of software boxes; without it, a file beside them.",
+        repr=False,
     )
     program_wait_seconds: float = Field(
         default=20.0, ge=0, le=25, description="How long a caller waits for a slow box before he gets 202."
@@ -64,6 +92,45 @@ class Settings(BaseSettings):
     staff_token: str | None = Field(
         default=None, description="Staff token, for the command line.", repr=False
     )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, environment, and the credentials that systemd hands to a service."""
+        credentials = os.environ.get(_CREDENTIALS_DIRECTORY)
+        if not credentials:
+            return init_settings, env_settings
+        return init_settings, env_settings, SecretsSettingsSource(settings_cls, secrets_dir=credentials)
+
+    @field_validator("boxes")
+    @classmethod
+    def _check_boxes(cls, boxes: str) -> str:
+        if boxes in ("embedded", "processes") or boxes.startswith(("unix:/", "https://")):
+            return boxes
+        raise ValueError("embedded, processes, unix:/path or https://host:port")
+
+    @field_validator("key_encryption_key")
+    @classmethod
+    def _check_key_encryption_key(cls, text: str | None) -> str | None:
+        if text is not None:
+            _decode_key(text)
+        return text
+
+    @property
+    def key_encryption_key_bytes(self) -> bytes | None:
+        """`key_encryption_key`, decoded."""
+        return None if self.key_encryption_key is None else _decode_key(self.key_encryption_key)
+
+    @property
+    def box_dir(self) -> Path:
+        """Keys, journals and sockets of the gateway and its boxes."""
+        return self.data_dir.resolve() / "boxes"
 
     @property
     def program_wait(self) -> timedelta:
@@ -109,3 +176,14 @@ class Settings(BaseSettings):
     def front_socket(self) -> Path:
         """Unix socket of the trusted front: what comes in there names its caller's address and certificate."""
         return self.data_dir / "front.sock"
+
+
+def _decode_key(text: str) -> bytes:
+    try:
+        key = base64.b64decode(text, validate=True)
+    except binascii.Error:
+        # The text is secret: no cause, no excerpt.
+        raise ValueError("no base64") from None
+    if len(key) != _KEY_ENCRYPTION_KEY_BYTES:
+        raise ValueError(f"not {_KEY_ENCRYPTION_KEY_BYTES} bytes in base64")
+    return key

@@ -4,7 +4,8 @@ Who signs: `Gateway` behind `create_gateway_app`. Who asks: `FsbClient`. Both: t
 """
 
 from fsb_gateway.box_driver import BoxDriver, BoxSpec, DriverName, KeySlot
-from fsb_gateway.client import BoxReport, FsbClient, PoolReport
+from fsb_gateway.client import FsbClient
+from fsb_gateway.driver.software import sign_message
 from fsb_gateway.error import (
     BoxBusy,
     BoxJournalDamaged,
@@ -22,14 +23,18 @@ from fsb_gateway.error import (
     FsbProtocolError,
     FsbRejected,
     FsbUnavailable,
+    JobCancelled,
     JobDeadlinePassed,
     JobIdReused,
     JobMalformed,
+    JobRunning,
     JobUnknown,
     KeyDamaged,
     KeyEncryptionKeyExposed,
     KeyEncryptionKeyMissing,
     KeystoreError,
+    PoolDrained,
+    PoolForeign,
     PoolUnknown,
     PoolWithoutBox,
     UpdateForOtherContainer,
@@ -46,11 +51,12 @@ from fsb_gateway.file_format.context import (
 )
 from fsb_gateway.file_format.key import public_jwk
 from fsb_gateway.file_format.update import Update, read_update
-from fsb_gateway.gateway import FirmKeyStatus, Gateway
+from fsb_gateway.gateway import Gateway
 from fsb_gateway.job import (
     FIRM_CODE_MAX,
     Algorithm,
     JobPending,
+    JobState,
     OperationName,
     Priority,
     ProgrammingJob,
@@ -59,9 +65,9 @@ from fsb_gateway.job import (
     ProgrammingStep,
     is_name,
 )
-from fsb_gateway.keystore import Keystore
+from fsb_gateway.key.store import Keystore
+from fsb_gateway.report import BoxReport, FirmKeyReport, InstanceQueueReport, JobReport, PoolReport
 from fsb_gateway.server import create_gateway_app
-from fsb_gateway.software_driver import sign_message
 
 __all__ = [
     "FIRM_CODE_MAX",
@@ -85,7 +91,7 @@ __all__ = [
     "FirmCodeNotOwned",
     "FirmKeyConflict",
     "FirmKeyMissing",
-    "FirmKeyStatus",
+    "FirmKeyReport",
     "FsbClient",
     "FsbError",
     "FsbProtocolError",
@@ -93,10 +99,15 @@ __all__ = [
     "FsbUnavailable",
     "Gateway",
     "HeldItem",
+    "InstanceQueueReport",
+    "JobCancelled",
     "JobDeadlinePassed",
     "JobIdReused",
     "JobMalformed",
     "JobPending",
+    "JobReport",
+    "JobRunning",
+    "JobState",
     "JobUnknown",
     "KeyDamaged",
     "KeyEncryptionKeyExposed",
@@ -105,6 +116,8 @@ __all__ = [
     "Keystore",
     "KeystoreError",
     "OperationName",
+    "PoolDrained",
+    "PoolForeign",
     "PoolReport",
     "PoolUnknown",
     "PoolWithoutBox",

@@ -1,65 +1,31 @@
-"""The gateway's client: what lines and control call, in process, through a Unix socket or at an address."""
+"""The gateway's client: what lines and control call, in process, through a Unix socket or by mutual TLS."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any, Protocol, TypeVar
-from urllib.parse import quote, unquote
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+from urllib.parse import quote
 
-import httpx
 import msgspec
 
 from fsb_gateway.box_driver import BoxSpec
 from fsb_gateway.error import FsbError, FsbProtocolError, FsbRejected, FsbUnavailable
-from fsb_gateway.job import Algorithm, JobPending, ProgrammingJob, ProgrammingResult
-from fsb_gateway.server import App
-from fsb_gateway.wire import decode_result, encode_job
+from fsb_gateway.exchange import Answer, App, Exchange, GatewayAway, InProcessExchange
+from fsb_gateway.job import Algorithm, JobPending, JobState, ProgrammingJob, ProgrammingResult
+from fsb_gateway.report import BoxReport, FirmKeyReport, InstanceQueueReport, PoolReport
+from fsb_gateway.wire import decode_result, encode_job, encode_spec
 
 T = TypeVar("T")
 
-# On top of the time that the caller lets the gateway wait.
-_ANSWER_SECONDS = 10.0
-_CONNECT_SECONDS = 2.0
 _EXCERPT_BYTES = 200
 _OK = 200
-_SUCCESS = (200, 202)
+_SUCCESS = (200, 202, 204)
 _FAILED = 500
-
-
-@dataclass(slots=True, kw_only=True)
-class Answer:
-    """Status and body of an HTTP answer; it grows while it arrives."""
-
-    status: int
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PoolReport:
-    """A pool, as the gateway reports it; `PoolStatus` says what the fields mean."""
-
-    name: str
-    boxes: tuple[str, ...]
-    ready_boxes: int
-    waiting: int
-    running: int
-    expected_wait_seconds: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BoxReport:
-    """A box, as the gateway reports it; `BoxStatus` says what the fields mean."""
-
-    name: str
-    pool: str
-    driver: str
-    state: str
-    jobs_done: int
-    operations_done: int
-    busy_seconds: float
-    firm_codes: tuple[int, ...]
+# A gateway that starts anew is back within about a second; the first try comes while its socket is still warm.
+_BACK_OFF_SECONDS = (0.01, 1.0)
 
 
 class _Pools(msgspec.Struct):
@@ -70,10 +36,18 @@ class _Boxes(msgspec.Struct):
     boxes: tuple[BoxReport, ...]
 
 
+class _FirmKeys(msgspec.Struct):
+    firm_keys: tuple[FirmKeyReport, ...]
+
+
 class _Pending(msgspec.Struct):
     job_id: str
     position: int
     expected_wait_seconds: float
+    state: JobState = "waiting"
+    expected_wait_p95_seconds: float = 0.0
+    others_share: float = 0.0
+    reason: str | None = None
 
 
 class _Problem(msgspec.Struct):
@@ -82,77 +56,11 @@ class _Problem(msgspec.Struct):
     detail: dict[str, Any] = {}
 
 
-class Exchange(Protocol):
-    """Carries one request to the gateway and its answer back."""
-
-    async def send(self, method: str, target: str, body: bytes, wait: timedelta) -> Answer:
-        """Send a request.
-
-        Raises:
-            FsbUnavailable: no answer; whether the request was served is not known.
-        """
-        ...
-
-    async def close(self) -> None:
-        """Give connections back."""
-        ...
-
-
-class InProcessExchange:
-    """Calls the gateway's ASGI application directly.
-
-    Through httpx and its ASGITransport the same costs about three times as much per job (see README), and every
-    activation of the embedded default comes this way.
-    """
-
-    def __init__(self, app: App) -> None:
-        self._app = app
-
-    async def send(self, method: str, target: str, body: bytes, wait: timedelta) -> Answer:
-        """Serve one request in this task; the time to wait stands in the target."""
-        answer = Answer(status=0, body=b"")
-
-        async def receive() -> dict[str, Any]:
-            return {"type": "http.request", "body": body, "more_body": False}
-
-        async def send(message: MutableMapping[str, Any]) -> None:
-            answer.status = message.get("status", answer.status)
-            answer.body += message.get("body", b"")
-
-        path, _, query = target.partition("?")
-        scope = {
-            "type": "http",
-            "method": method,
-            "path": unquote(path),
-            "query_string": query.encode(),
-            "headers": [],
-        }
-        await self._app(scope, receive, send)
-        return answer
-
-    async def close(self) -> None:
-        """Nothing is held."""
-
-
-class HttpExchange:
-    """Speaks HTTP through httpx."""
-
-    def __init__(self, transport: httpx.AsyncBaseTransport, base_url: str) -> None:
-        # Explicitly no environment: a proxy variable must not send jobs elsewhere.
-        self._http = httpx.AsyncClient(transport=transport, base_url=base_url, trust_env=False)
-
-    async def send(self, method: str, target: str, body: bytes, wait: timedelta) -> Answer:
-        """Send one request; an answer may take as long as the gateway was told to wait, and a little longer."""
-        timeout = httpx.Timeout(_ANSWER_SECONDS + wait.total_seconds(), connect=_CONNECT_SECONDS)
-        try:
-            response = await self._http.request(method, target, content=body, timeout=timeout)
-        except httpx.TransportError as error:
-            raise FsbUnavailable(f"the gateway cannot be reached: {type(error).__name__}") from error
-        return Answer(status=response.status_code, body=response.content)
-
-    async def close(self) -> None:
-        """Give the connections back."""
-        await self._http.aclose()
+class _Question(NamedTuple):
+    method: str
+    path: str
+    body: bytes
+    wait_seconds: float
 
 
 class FsbClient:
@@ -167,25 +75,37 @@ class FsbClient:
         return cls(InProcessExchange(app))
 
     @classmethod
-    def unix_socket(cls, path: str) -> FsbClient:
+    def unix_socket(cls, path: Path) -> FsbClient:
         """A client of a gateway behind a Unix socket."""
-        return cls(HttpExchange(httpx.AsyncHTTPTransport(uds=path), "http://fsb-gateway"))
+        from fsb_gateway.http_exchange import HttpExchange  # noqa: PLC0415 - 0.2 s that an embedded start saves
+
+        return cls(HttpExchange.unix_socket(path))
 
     @classmethod
-    def url(cls, base_url: str) -> FsbClient:
-        """A client of a gateway at an address."""
-        return cls(HttpExchange(httpx.AsyncHTTPTransport(), base_url))
+    def mutual_tls(cls, base_url: str, *, certificate: Path, key: Path, ca: Path) -> FsbClient:
+        """A client of a gateway at an address `https://host:port`.
+
+        Args:
+            certificate: PEM, what the gateway is shown; `key` is its private key, `ca` the gateway's authority.
+
+        Raises:
+            OSError: a file is not there; `ssl.SSLError`: it is no certificate or key.
+        """
+        from fsb_gateway.http_exchange import ClientIdentity, HttpExchange  # noqa: PLC0415 - as above
+
+        return cls(HttpExchange.mutual_tls(base_url, ClientIdentity(certificate=certificate, key=key, ca=ca)))
 
     async def program(self, job: ProgrammingJob, *, wait: timedelta) -> ProgrammingResult | JobPending:
         """Have a job done. Sending the same job again is always safe and gives the same update.
+
+        A gateway that goes away meanwhile is asked again, with the same job, until `wait` is over.
 
         Raises:
             FsbUnavailable: the gateway or its boxes cannot be reached or cannot work; send the job again.
             FsbRejected: refused, with a subclass that says why; nothing was programmed.
             FsbProtocolError: the answer was not understood; send the job again.
         """
-        path = f"/v1/jobs?wait={wait.total_seconds()}"
-        return _read_job(await self._call("POST", path, encode_job(job), wait=wait))
+        return await self._ask_job("POST", "/v1/jobs", encode_job(job), wait)
 
     async def find(self, job_id: str, *, wait: timedelta = timedelta(0)) -> ProgrammingResult | JobPending:
         """The result of a job, or where it stands.
@@ -194,50 +114,21 @@ class FsbClient:
             JobUnknown: the gateway does not know it (any more); send the job again.
             FsbError: as for `program`.
         """
-        path = f"/v1/jobs/{quote(job_id, safe='')}?wait={wait.total_seconds()}"
-        return _read_job(await self._call("GET", path, wait=wait))
+        return await self._ask_job("GET", f"/v1/jobs/{_segment(job_id)}", b"", wait)
 
-    async def ensure_box(self, spec: BoxSpec) -> BoxReport:
-        """Set up a box, or change its pace."""
-        body = {
-            "pool": spec.pool,
-            "driver": spec.driver,
-            "operation_time_seconds": spec.operation_time.total_seconds(),
-        }
-        answer = await self._call("PUT", f"/v1/boxes/{quote(spec.name, safe='')}", msgspec.json.encode(body))
-        return _decode(answer.body, BoxReport)
-
-    async def ensure_firm_key(
-        self, instance_id: str, firm_code: int, *, pool: str, algorithm: Algorithm = "ES256"
-    ) -> None:
-        """Make a firm key unless it is there, and install it in every box of the pool.
+    async def cancel(self, job_id: str) -> None:
+        """Take a waiting job back; whoever waits for it gets `JobCancelled`.
 
         Raises:
-            FirmCodeNotOwned: the firm code belongs to another instance.
-            FirmKeyConflict: the key exists with another algorithm.
+            JobRunning: a box works on it already, or may do so.
+            JobUnknown: the gateway does not know it.
         """
-        path = f"/v1/instances/{quote(instance_id, safe='')}/firm-keys/{firm_code}"
-        await self._call("PUT", path, msgspec.json.encode({"pool": pool, "algorithm": algorithm}))
+        await self._call("DELETE", f"/v1/jobs/{_segment(job_id)}")
 
-    async def remove_firm_key(self, instance_id: str, firm_code: int) -> None:
-        """Destroy a firm key and take it out of every box; nothing happens if there is none.
-
-        Raises:
-            FirmCodeNotOwned: the firm code belongs to another instance.
-        """
-        await self._call("DELETE", f"/v1/instances/{quote(instance_id, safe='')}/firm-keys/{firm_code}")
-
-    async def remove_box(self, name: str) -> None:
-        """Take a box out of service; nothing happens if there is none.
-
-        Raises:
-            BoxBusy: it has work, or could be given some.
-        """
-        await self._call("DELETE", f"/v1/boxes/{quote(name, safe='')}")
-
-    async def root_certificate(self) -> str:
-        """The platform root as PEM: what containers trust."""
-        return (await self._call("GET", "/v1/root")).body.decode("ascii", "replace")
+    async def queue(self, instance_id: str) -> InstanceQueueReport:
+        """Where an instance stands."""
+        answer = await self._call("GET", f"/v1/instances/{_segment(instance_id)}/queue")
+        return _decode(answer.body, InstanceQueueReport)
 
     async def pools(self) -> tuple[PoolReport, ...]:
         """Every pool."""
@@ -247,17 +138,144 @@ class FsbClient:
         """Every box."""
         return _decode((await self._call("GET", "/v1/boxes")).body, _Boxes).boxes
 
+    async def ensure_box(self, spec: BoxSpec) -> BoxReport:
+        """Set up a box, or change it. A box that stopped by itself looks again whether it can work.
+
+        Raises:
+            BoxSpecInvalid: the box exists in another pool or with another driver, or the parts do not fit.
+        """
+        answer = await self._call("PUT", f"/v1/boxes/{_segment(spec.name)}", encode_spec(spec))
+        return _decode(answer.body, BoxReport)
+
+    async def remove_box(self, name: str) -> None:
+        """Take a box out of service; nothing happens if there is none.
+
+        Raises:
+            BoxBusy: it has work, or could be given some.
+        """
+        await self._call("DELETE", f"/v1/boxes/{_segment(name)}")
+
+    async def ensure_firm_key(
+        self, instance_id: str, firm_code: int, *, pool: str, algorithm: Algorithm = "ES256"
+    ) -> FirmKeyReport:
+        """Make a firm key unless it is there, and bring it into every box of the pool.
+
+        Raises:
+            FirmCodeNotOwned: the firm code belongs to another instance.
+            FirmKeyConflict: the key exists with another algorithm.
+        """
+        path = f"/v1/instances/{_segment(instance_id)}/firm-keys/{firm_code}"
+        body = msgspec.json.encode({"pool": pool, "algorithm": algorithm})
+        return _decode((await self._call("PUT", path, body)).body, FirmKeyReport)
+
+    async def remove_firm_key(self, instance_id: str, firm_code: int) -> None:
+        """Destroy a firm key and take it out of every box; nothing happens if there is none.
+
+        Raises:
+            FirmCodeNotOwned: the firm code belongs to another instance.
+        """
+        await self._call("DELETE", f"/v1/instances/{_segment(instance_id)}/firm-keys/{firm_code}")
+
+    async def firm_keys(self) -> tuple[FirmKeyReport, ...]:
+        """Every firm key and where it is."""
+        return _decode((await self._call("GET", "/v1/firm-keys")).body, _FirmKeys).firm_keys
+
+    async def copy_firm_key(self, firm_code: int, *, to: str) -> FirmKeyReport:
+        """Bring a firm key, wrapped, into one more box; safe to repeat.
+
+        Raises:
+            FirmKeyMissing: no box that answers has it.
+            BoxUnknown: there is no such box.
+        """
+        answer = await self._call("PUT", f"/v1/boxes/{_segment(to)}/firm-keys/{firm_code}")
+        return _decode(answer.body, FirmKeyReport)
+
+    async def drop_firm_key(self, firm_code: int, *, box: str) -> None:
+        """Destroy a firm key in one box; safe to repeat.
+
+        Raises:
+            BoxLast: no other box has it.
+        """
+        await self._call("DELETE", f"/v1/boxes/{_segment(box)}/firm-keys/{firm_code}")
+
+    async def rotate_firm_key(self, firm_code: int, *, key_id: str) -> FirmKeyReport:
+        """Put a new key in the place of a firm key, in every box that holds it; safe to repeat with the same id.
+
+        Raises:
+            FirmKeyMissing: there is no key to follow.
+            FsbUnavailable: a box that holds the key does not answer; the old key goes on signing.
+        """
+        path = f"/v1/firm-keys/{firm_code}/rotation"
+        return _decode(
+            (await self._call("POST", path, msgspec.json.encode({"key_id": key_id}))).body, FirmKeyReport
+        )
+
+    async def retire_firm_key(self, firm_code: int) -> FirmKeyReport:
+        """Destroy a firm key everywhere and keep its certificates: what it signed still verifies; safe to repeat."""
+        answer = await self._call("POST", f"/v1/firm-keys/{firm_code}/retirement")
+        return _decode(answer.body, FirmKeyReport)
+
+    async def root_certificate(self) -> str:
+        """The platform root as PEM: what containers trust."""
+        return (await self._call("GET", "/v1/root")).body.decode("ascii", "replace")
+
+    async def metrics(self) -> str:
+        """The gateway's metrics as Prometheus reads them."""
+        return (await self._call("GET", "/metrics")).body.decode("utf-8", "replace")
+
     async def close(self) -> None:
         """Give the connections back."""
         await self._exchange.close()
 
-    async def _call(
-        self, method: str, target: str, body: bytes = b"", *, wait: timedelta = timedelta(0)
-    ) -> Answer:
-        answer = await self._exchange.send(method, target, body, wait)
+    async def _ask_job(
+        self, method: str, path: str, body: bytes, wait: timedelta
+    ) -> ProgrammingResult | JobPending:
+        """Ask until there is a result, the gateway's word, or the end of `wait`."""
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + wait.total_seconds()
+        pause = _BACK_OFF_SECONDS[0]
+        pending: JobPending | None = None
+        while True:
+            asked_at = loop.time()
+            left = max(0.0, ends_at - asked_at)
+            asked = min(left, self._exchange.patience(is_first=pending is None))
+            try:
+                outcome = await self._ask_once(_Question(method, path, body, asked), left, pending)
+            except GatewayAway:
+                if loop.time() + pause >= ends_at:
+                    raise
+                await asyncio.sleep(pause)
+                pause, pending = min(2 * pause, _BACK_OFF_SECONDS[1]), None
+                continue
+            # A gateway that answers before its time knows that waiting is of no use.
+            is_early = loop.time() - asked_at < asked / 2
+            is_over = asked >= left or loop.time() >= ends_at
+            if isinstance(outcome, ProgrammingResult) or is_over or is_early:
+                return outcome
+            pause, pending = _BACK_OFF_SECONDS[0], outcome
+
+    async def _ask_once(
+        self, question: _Question, left: float, pending: JobPending | None
+    ) -> ProgrammingResult | JobPending:
+        """Ask; whoever knows where his job stands does not wait for a turn longer than he would for the job."""
+        method, path, body, asked = question
+        if pending is None:
+            return _read_job(await self._call(method, path, body, wait_seconds=asked))
+        try:
+            async with asyncio.timeout(left):
+                return _read_job(await self._call(method, path, body, wait_seconds=asked))
+        except TimeoutError:
+            return pending
+
+    async def _call(self, method: str, path: str, body: bytes = b"", *, wait_seconds: float = 0.0) -> Answer:
+        answer = await self._exchange.send(method, path, body, wait_seconds)
         if answer.status in _SUCCESS:
             return answer
         raise _read_problem(answer)
+
+
+def _segment(text: str) -> str:
+    return quote(text, safe="")
 
 
 def _read_job(answer: Answer) -> ProgrammingResult | JobPending:
@@ -267,8 +285,15 @@ def _read_job(answer: Answer) -> ProgrammingResult | JobPending:
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise _not_understood(answer.body) from error
     pending = _decode(answer.body, _Pending)
-    expected = timedelta(seconds=pending.expected_wait_seconds)
-    return JobPending(job_id=pending.job_id, position=pending.position, expected_wait=expected)
+    return JobPending(
+        job_id=pending.job_id,
+        state=pending.state,
+        position=pending.position,
+        expected_wait=timedelta(seconds=pending.expected_wait_seconds),
+        expected_wait_p95=timedelta(seconds=pending.expected_wait_p95_seconds),
+        others_share=pending.others_share,
+        reason=pending.reason,
+    )
 
 
 def _read_problem(answer: Answer) -> FsbError:

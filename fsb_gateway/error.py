@@ -3,12 +3,17 @@
     FsbError
     ├── FsbUnavailable              nothing is decided: send the same job id again later
     │   ├── PoolWithoutBox          no box of the pool is working
+    │   ├── BoxDisconnected         a box's process does not answer; what it was doing is not known
     │   ├── BoxJournalDamaged       a box refuses work: its journal is damaged before its end
-    │   └── BoxJournalUnwritable    a box refuses work: its journal cannot be written (disk full)
+    │   ├── BoxJournalUnwritable    a box refuses work: its journal cannot be written (disk full)
+    │   └── BoxFailed               the box itself did not do what it was asked
+    │       ├── BoxOccupied · BoxTimedOut · BoxAnswerWrong · BoxPowerLost
+    │       └── TokenAbsent · TokenPinWrong · TransactionsExhausted
     ├── FsbRejected                 the gateway said no; nothing was programmed
     │   ├── JobMalformed · JobIdReused · JobDeadlinePassed · JobUnknown
-    │   ├── PoolUnknown · BoxUnknown · BoxSpecInvalid · BoxQueueFull · BoxBusy
-    │   └── FirmCodeNotOwned · FirmKeyMissing · FirmKeyConflict
+    │   ├── JobCancelled · JobRunning
+    │   ├── PoolUnknown · PoolDrained · PoolForeign · BoxUnknown · BoxSpecInvalid · BoxQueueFull · BoxBusy · BoxLast
+    │   └── FirmCodeNotOwned · FirmKeyMissing · FirmKeyConflict · FirmKeyUnfit
     ├── FsbProtocolError            the answer was not understood
     ├── FileFormatError
     │   ├── FileMalformed           not one of our files, or damaged in transport
@@ -58,6 +63,60 @@ class BoxJournalUnwritable(FsbUnavailable):
     code = "box_journal_unwritable"
 
 
+class BoxDisconnected(FsbUnavailable):
+    """The process of the box does not answer. A job that it was doing may be done or not: it is asked again."""
+
+    code = "box_disconnected"
+
+
+class BoxFailed(FsbUnavailable):
+    """The box did not do what it was asked. Nothing was handed out; it may be tried again, there or elsewhere."""
+
+    code = "box_failed"
+
+
+class BoxOccupied(BoxFailed):
+    """The box is busy with something else; CodeMeter's error 64. **Source:** reference/domain.md §6."""
+
+    code = "box_occupied"
+
+
+class BoxTimedOut(BoxFailed):
+    """The box did not answer in time."""
+
+    code = "box_timed_out"
+
+
+class BoxAnswerWrong(BoxFailed):
+    """What the box signed does not verify with its own public key; it is thrown away."""
+
+    code = "box_answer_wrong"
+
+
+class BoxPowerLost(BoxFailed):
+    """The box went away while it worked; whether it had finished is not known before it is back."""
+
+    code = "box_power_lost"
+
+
+class TokenAbsent(BoxFailed):
+    """The token is not in its slot."""
+
+    code = "token_absent"
+
+
+class TokenPinWrong(BoxFailed):
+    """The token refused the PIN, or has only one try left; nobody tries again before somebody has mended it."""
+
+    code = "token_pin_wrong"
+
+
+class TransactionsExhausted(BoxFailed):
+    """The box has no transactions left for what the job needs; the vendor has to buy more."""
+
+    code = "transactions_exhausted"
+
+
 class FsbRejected(FsbError):
     """The gateway refused. Nothing was programmed for this call; `detail["reason"]` holds a code unknown here."""
 
@@ -88,6 +147,30 @@ class JobUnknown(FsbRejected):
     code = "job_unknown"
 
 
+class JobCancelled(FsbRejected):
+    """The job was cancelled while it waited; nothing was programmed."""
+
+    code = "job_cancelled"
+
+
+class JobRunning(FsbRejected):
+    """A box works on the job already, or may do so: it cannot be cancelled."""
+
+    code = "job_running"
+
+
+class PoolDrained(FsbRejected):
+    """Staff have taken every box of the pool out of work; new jobs are not taken."""
+
+    code = "pool_drained"
+
+
+class PoolForeign(FsbRejected):
+    """The pool is another instance's own, or the instance has a pool of its own."""
+
+    code = "pool_foreign"
+
+
 class PoolUnknown(FsbRejected):
     """There is no such pool."""
 
@@ -112,6 +195,12 @@ class BoxBusy(FsbRejected):
     code = "box_busy"
 
 
+class BoxLast(FsbRejected):
+    """The only box that holds a firm key, or works for a pool, is not taken away by itself."""
+
+    code = "box_last"
+
+
 class BoxQueueFull(FsbRejected):
     """The instance has too many jobs waiting; `detail["expected_wait_seconds"]` says when to come back."""
 
@@ -134,6 +223,12 @@ class FirmKeyConflict(FsbRejected):
     """The firm key exists already with another algorithm."""
 
     code = "firm_key_conflict"
+
+
+class FirmKeyUnfit(FsbRejected):
+    """A wrapped key cannot be opened by this box, or is not the key that it is said to be."""
+
+    code = "firm_key_unfit"
 
 
 class FsbProtocolError(FsbError):

@@ -1,68 +1,68 @@
 """The gateway: takes jobs, lets them wait in their pool, hands each to a box, gives the result to whoever asks.
 
-All state here is soft. A restarted gateway knows no job; the lines send theirs again with the same ids, and the
-boxes' journals answer for those that were finished. Used from one event loop.
+    program · find · cancel ──► job_book ──► pool (scheduler, delay, expectation)
+                                               │ dispatch ──► seat (health) ──► box
+    recovery: boxes that went away             │
+    upkeep: what is due by the clock           └─ result, or again
+    box_set: which boxes there are      firm_key: keys between them      overview: where everybody stands
+
+All state of jobs here is soft. A restarted gateway knows no job; the lines send theirs again with the same ids, and
+the boxes answer for those that they have recorded, or are doing. Used from one event loop.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass
+import contextlib
+import math
+from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 
-from cryptography.hazmat.primitives.serialization import Encoding
-
 from app.core.clock import Clock
-from fsb_gateway.box_driver import BoxDriver, BoxSpec, check_spec
-from fsb_gateway.box_worker import Box, BoxStatus, BoxWorker, check_slot
+from fsb_gateway import overview
+from fsb_gateway.box_driver import BoxSpec
+from fsb_gateway.box_set import BoxSet, MakeBox
+from fsb_gateway.dispatch import Dispatcher
 from fsb_gateway.error import (
-    BoxBusy,
+    BoxDisconnected,
     BoxQueueFull,
-    BoxSpecInvalid,
-    FsbError,
+    FirmCodeNotOwned,
+    FirmKeyMissing,
     FsbUnavailable,
-    JobDeadlinePassed,
+    JobCancelled,
     JobIdReused,
+    JobRunning,
     JobUnknown,
-    PoolUnknown,
+    PoolDrained,
+    PoolForeign,
     PoolWithoutBox,
 )
-from fsb_gateway.job import Algorithm, JobPending, ProgrammingJob, ProgrammingResult, check_job, check_name
-from fsb_gateway.journal import remove_journal
-from fsb_gateway.keystore import Keystore
-from fsb_gateway.pool import Entry, Pool, PoolStatus, check_deadline
-from fsb_gateway.software_driver import SoftwareDriver
+from fsb_gateway.expectation import Histogram
+from fsb_gateway.firm_key import FirmKeys
+from fsb_gateway.job import (
+    Algorithm,
+    JobPending,
+    ProgrammingJob,
+    ProgrammingResult,
+    check_job,
+    check_name,
+)
+from fsb_gateway.job_book import JobBook
+from fsb_gateway.key.store import Keystore
+from fsb_gateway.pool import Entry, Pool, check_deadline
+from fsb_gateway.recovery import Recovery
+from fsb_gateway.report import BoxReport, FirmKeyReport, InstanceQueueReport, PoolReport
+from fsb_gateway.seat import Seat
+from fsb_gateway.upkeep import Upkeep
 from fsb_gateway.wire import request_digest
-
-_log = logging.getLogger(__name__)
-
-DriverFactory = Callable[[BoxSpec], BoxDriver]
 
 # Ten times what a line has in flight at once; beyond it waiting helps nobody.
 QUEUE_LIMIT = 256
-# Reasons of failed jobs are kept for callers that come back for them; a line comes back within seconds.
-_FAILURES_KEPT = 4096
-# A full disk or a damaged key is looked at again this often while jobs come in.
-_REOPEN_SECONDS = 5.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FirmKeyStatus:
-    """A firm key as others may see it.
-
-    Attributes:
-        certificate: PEM.
-    """
-
-    instance_id: str
-    firm_code: int
-    algorithm: Algorithm
-    pools: tuple[str, ...]
-    certificate: str
+# A box process that works answers within this time; nobody waits for one that does not.
+_CONNECT_SECONDS = 2.0
+# A recorded job is handed out although its caller would not wait: the box is only asked for what it has.
+_RECALL_SECONDS = 0.5
 
 
 class Gateway:
@@ -71,43 +71,64 @@ class Gateway:
     def __init__(
         self,
         keystore: Keystore,
-        journal_directory: Path,
+        directory: Path,
         *,
         clock: Clock,
-        driver_factory: DriverFactory | None = None,
+        make_box: MakeBox,
         queue_limit: int = QUEUE_LIMIT,
     ) -> None:
-        self._keystore = keystore
-        self._journal_directory = journal_directory
+        """Make a gateway without boxes.
+
+        Args:
+            directory: of all boxes' files, see `box_set`.
+            queue_limit: jobs that one instance may have waiting.
+        """
         self._clock = clock
-        self._driver_factory = driver_factory or (lambda spec: SoftwareDriver(keystore, spec.pool))
         self._queue_limit = queue_limit
-        self._pools: dict[str, Pool] = {}
-        self._entries: dict[str, Entry] = {}
-        self._failures: OrderedDict[str, FsbError] = OrderedDict()
-        self._tasks: set[asyncio.Task[None]] = set()
         self._setup = asyncio.Lock()
-        self._reopened_at: dict[str, float] = {}
-        self._closed = False
+        self._changed = asyncio.Event()
+        self._book = JobBook(clock)
+        self._boxes = BoxSet(directory, clock=clock, make_box=make_box)
+        self._keys = FirmKeys(keystore, self._boxes, clock=clock)
+        self._dispatcher = Dispatcher(self._boxes, self._book, clock=clock)
+        self._recovery = Recovery(self._boxes, self._book, self._dispatcher, clock=clock)
+        self._upkeep = Upkeep(self._boxes, self._dispatcher, self._recovery, clock=clock)
+        self._boxes.on_change(self._take_change)
+        self._dispatcher.on_lost(self._recovery.lose)
+        self._dispatcher.on_wait(self._upkeep.look_soon)
+
+    async def start(self) -> None:
+        """Bring up the boxes that were there before, and hear from them what they have done before any job is given.
+
+        One that does not answer within two seconds joins when it does.
+        """
+        self._dispatcher.is_holding = True
+        async with self._setup:
+            await self._keys.load()
+            await self._boxes.load()
+            await self._wait_connected(list(self._boxes.seats.values()))
+        self._dispatcher.is_holding = False
+        self._upkeep.look()
 
     async def program(self, job: ProgrammingJob, *, wait: timedelta) -> ProgrammingResult | JobPending:
         """Have a job done, and wait for it a while. The same job id joins the job or gets its recorded result.
 
+        A job whose pool has no working box waits as well, until its deadline.
+
         Raises:
-            JobMalformed, PoolUnknown, FirmKeyMissing, FirmCodeNotOwned, JobIdReused, BoxQueueFull, JobDeadlinePassed:
-                refused, nothing was programmed.
-            FsbUnavailable: no box takes work now; send the job again later.
+            JobMalformed, JobIdReused, JobDeadlinePassed, JobCancelled, PoolUnknown, PoolForeign, PoolDrained,
+            FirmKeyMissing, FirmCodeNotOwned, BoxQueueFull: refused, nothing was programmed.
+            FsbUnavailable: nothing is decided; send the job again later.
         """
         check_job(job)
         request = request_digest(job)
-        entry = self._entries.get(job.job_id)
+        entry = self._book.entries.get(job.job_id)
         if entry is None:
-            pool = self._pool(job.pool)
-            recorded = self._recall(job.job_id, request)
-            if recorded is not None:
-                return recorded
-            entry = self._admit(pool, job, request)
-        elif entry.request != request:
+            known, away = await self._recall(job.job_id, request, wait)
+            if known is not None:
+                return known
+            entry = self._book.entries.get(job.job_id) or self._admit(job, request, away)
+        if entry.request != request:
             raise JobIdReused(f"job {job.job_id} is being done with other content", job_id=job.job_id)
         return await self._wait_for(entry, wait)
 
@@ -118,277 +139,252 @@ class Gateway:
             JobUnknown: nobody here knows it.
             FsbError: what the job failed with.
         """
-        entry = self._entries.get(job_id)
+        entry = self._book.entries.get(job_id)
         if entry is not None:
             return await self._wait_for(entry, wait)
-        recorded = self._recall(job_id, None)
-        if recorded is not None:
-            return recorded
-        raise self._failures.get(job_id) or JobUnknown(f"job {job_id} is not known here", job_id=job_id)
+        known, away = await self._recall(job_id, None, wait)
+        if known is not None:
+            return known
+        if away is not None:
+            raise BoxDisconnected(f"box {away.name}, which has the job, does not answer", box=away.name)
+        raise self._book.failures.get(job_id) or JobUnknown(f"job {job_id} is not known here", job_id=job_id)
 
-    async def ensure_box(self, spec: BoxSpec) -> BoxStatus:
-        """Set up a box, or change its pace. A box that stopped because of its journal tries again.
-
-        Raises:
-            BoxSpecInvalid: the box exists in another pool or with another driver.
-        """
-        check_spec(spec)
-        async with self._setup:
-            box = self._box(spec.name)
-            if box is None:
-                box = await asyncio.to_thread(self._make_box, spec)
-                self._pools.setdefault(spec.pool, Pool(spec.pool)).boxes[spec.name] = box
-            elif (box.spec.pool, box.spec.driver) != (spec.pool, spec.driver):
-                raise BoxSpecInvalid(
-                    f"box {spec.name} exists in another pool or with another driver", box=spec.name
-                )
-            else:
-                await box.configure(spec)
-        self._dispatch(self._pools[spec.pool])
-        return box.status()
-
-    async def ensure_firm_key(
-        self, instance_id: str, firm_code: int, *, pool: str, algorithm: Algorithm = "ES256"
-    ) -> FirmKeyStatus:
-        """Make a firm key unless it is there, and install it in every box of the pool.
+    async def cancel(self, job_id: str) -> None:
+        """Take back a job that waits; whoever waits for it gets `JobCancelled`.
 
         Raises:
-            FirmCodeNotOwned: the firm code belongs to another instance.
-            FirmKeyConflict: the key exists with another algorithm.
+            JobRunning: a box works on it, may do so, or has done it.
+            JobUnknown: nobody here knows it.
         """
-        async with self._setup:
-            key = await asyncio.to_thread(
-                self._keystore.ensure_firm_key, instance_id, firm_code, pool=pool, algorithm=algorithm
-            )
-            for box in self._pools[pool].boxes.values() if pool in self._pools else ():
-                if box.slot(firm_code) is None:
-                    await box.reload()
-        return FirmKeyStatus(
-            instance_id=key.instance_id,
-            firm_code=key.firm_code,
-            algorithm=key.algorithm,
-            pools=key.pools,
-            certificate=key.chain[0].public_bytes(Encoding.PEM).decode(),
-        )
+        entry = self._book.entries.get(job_id)
+        if entry is None and not any(seat.box.has_recorded(job_id) for seat in self._boxes.seats.values()):
+            raise JobUnknown(f"job {job_id} is not known here", job_id=job_id)
+        if entry is None or entry.state != "waiting":
+            raise JobRunning(f"a box works on job {job_id}, or has done it", job_id=job_id)
+        self._book.fail(entry, JobCancelled(f"job {job_id} was cancelled", job_id=job_id))
+        entry.pool.rest()
 
-    async def remove_firm_key(self, instance_id: str, firm_code: int) -> None:
-        """Destroy a firm key and take it out of every box; nothing happens if there is none.
-
-        For a key that signed nothing in use, or whose instance is being erased: whoever calls answers for that.
+    async def ensure_box(self, spec: BoxSpec) -> BoxReport:
+        """Set up a box, or change it. One that stopped because of its journal, keys or token looks again.
 
         Raises:
-            FirmCodeNotOwned: the firm code belongs to another instance.
+            BoxSpecInvalid: the box exists in another pool or with another driver, or its pool has another owner.
         """
         async with self._setup:
-            await asyncio.to_thread(self._keystore.remove_firm_key, instance_id, firm_code)
-            for box in [box for pool in self._pools.values() for box in pool.boxes.values()]:
-                slot = box.slot(firm_code)
-                if slot is not None and slot.instance_id == instance_id:
-                    await box.forget_key(firm_code)
+            seat = await self._boxes.ensure(spec)
+            await self._wait_connected([seat])
+            seat.health.reset()
+        self._upkeep.look()
+        return overview.describe_box(self._boxes, seat, clock=self._clock)
 
     async def remove_box(self, name: str) -> None:
-        """Take a box out of service, with its pool if it was the last one, and forget what it has done.
+        """Take a box out of service, with its pool if it was the last one, and forget all that it has on disk.
 
         Safe to repeat; nothing happens if there is none.
 
         Raises:
-            BoxBusy: it has work, or could be given some.
+            BoxBusy: it has work, or is the last one for work that waits.
+            BoxLast: it has the only copy of a firm key that signs.
             BoxJournalUnwritable: its journal cannot be removed; it is out of service all the same.
             JobMalformed: that is no name.
         """
         check_name("box", name)
         async with self._setup:
-            await self._close_box(name)
-            await asyncio.to_thread(remove_journal, self._journal_path(name))
+            seat = self._boxes.seats.get(name)
+            if seat is not None:
+                self._keys.check_not_last(seat)
+            await self._boxes.remove(name)
+            if seat is not None:
+                self._recovery.forget(seat)
 
-    async def _close_box(self, name: str) -> None:
-        box = self._box(name)
-        if box is not None:
-            pool = self._pools[box.spec.pool]
-            if name in pool.running or len(pool.queue):
-                raise BoxBusy(f"box {name} has work; it is not taken out of service", box=name)
-            del pool.boxes[name]
-            if not pool.boxes:
-                del self._pools[pool.name]
-            await box.close()
+    async def ensure_firm_key(
+        self, instance_id: str, firm_code: int, *, pool: str, algorithm: Algorithm = "ES256"
+    ) -> FirmKeyReport:
+        """See `FirmKeys.ensure`."""
+        async with self._setup:
+            report = await self._keys.ensure(instance_id, firm_code, pool=pool, algorithm=algorithm)
+        self._dispatcher.dispatch_all()
+        return report
+
+    async def remove_firm_key(self, instance_id: str, firm_code: int) -> None:
+        """See `FirmKeys.remove`: for a key that signed nothing in use, or whose instance is being erased."""
+        async with self._setup:
+            await self._keys.remove(instance_id, firm_code)
+
+    async def copy_firm_key(self, firm_code: int, *, to: str) -> FirmKeyReport:
+        """See `FirmKeys.copy`."""
+        async with self._setup:
+            report = await self._keys.copy(firm_code, to=to)
+        self._dispatcher.dispatch_all()
+        return report
+
+    async def drop_firm_key(self, firm_code: int, *, box: str) -> None:
+        """See `FirmKeys.drop`."""
+        async with self._setup:
+            await self._keys.drop(firm_code, box=box)
+
+    async def rotate_firm_key(self, firm_code: int, *, key_id: str) -> FirmKeyReport:
+        """See `FirmKeys.rotate`."""
+        async with self._setup:
+            return await self._keys.rotate(firm_code, key_id=key_id)
+
+    async def retire_firm_key(self, firm_code: int) -> FirmKeyReport:
+        """See `FirmKeys.retire`."""
+        async with self._setup:
+            return await self._keys.retire(firm_code)
+
+    async def firm_keys(self) -> tuple[FirmKeyReport, ...]:
+        """Every firm key and where it is."""
+        return await self._keys.reports()
 
     async def root_certificate(self) -> str:
         """The platform root as PEM; made at the first call."""
-        root = await asyncio.to_thread(self._keystore.ensure_root)
-        return root.public_bytes(Encoding.PEM).decode()
+        return await self._keys.root_certificate()
 
-    def pools(self) -> tuple[PoolStatus, ...]:
+    def queue(self, instance_id: str) -> InstanceQueueReport:
+        """Where an instance stands.
+
+        Raises:
+            JobMalformed: that is no name.
+        """
+        check_name("instance_id", instance_id)
+        return overview.describe_queue(self._boxes, self._book, instance_id, clock=self._clock)
+
+    def pools(self) -> tuple[PoolReport, ...]:
         """Every pool at this moment."""
-        return tuple(pool.status() for pool in self._pools.values())
+        pools = self._boxes.pools.values()
+        return tuple(overview.describe_pool(self._boxes, pool, clock=self._clock) for pool in pools)
 
-    def boxes(self) -> tuple[BoxStatus, ...]:
+    def boxes(self) -> tuple[BoxReport, ...]:
         """Every box at this moment."""
-        return tuple(box.status() for pool in self._pools.values() for box in pool.boxes.values())
+        seats = self._boxes.seats.values()
+        return tuple(overview.describe_box(self._boxes, seat, clock=self._clock) for seat in seats)
+
+    def service_times(self) -> dict[str, Histogram]:
+        """Seconds per operation, by pool, since the gateway started."""
+        return {name: pool.service.histogram() for name, pool in self._boxes.pools.items()}
 
     def ready(self) -> bool:
         """Whether at least one box takes work."""
-        return not self._closed and any(pool.ready_boxes() for pool in self._pools.values())
+        return not self._dispatcher.is_closed and any(seat.works for seat in self._boxes.seats.values())
 
     async def close(self) -> None:
         """Finish what boxes are working on, refuse what waits, stop the boxes. A second call does nothing."""
-        if self._closed:
+        if self._dispatcher.is_closed:
             return
-        self._closed = True
-        for entry in list(self._entries.values()):
-            if entry.box is None:
-                entry.pool.queue.remove(entry.job.job_id)
-                self._fail(entry, PoolWithoutBox("the gateway is stopping", job_id=entry.job.job_id))
-        for pool in self._pools.values():
-            await asyncio.gather(*(box.close() for box in pool.boxes.values()))
-        await asyncio.gather(*self._tasks)
+        self._dispatcher.is_closed = True
+        self._upkeep.stop()
+        self._refuse(entry for entry in self._book.entries.values() if entry.seat is None)
+        await self._boxes.close()
+        await self._dispatcher.wait_closed()
+        self._refuse(self._book.entries.values())
 
-    def _admit(self, pool: Pool, job: ProgrammingJob, request: str) -> Entry:
-        check_deadline(job, self._clock.now())
-        if not pool.ready_boxes():
-            self._reopen(pool)
-            raise pool.why_idle()
+    def _refuse(self, entries: Iterable[Entry]) -> None:
+        for entry in list(entries):
+            self._book.fail(entry, PoolWithoutBox("the gateway is stopping", job_id=entry.job.job_id))
+
+    def _take_change(self, seat: Seat) -> None:
+        """A box has come, gone, stopped or mended, or has other keys."""
+        seat.look(self._clock.monotonic())
+        self._changed.set()
+        if self._dispatcher.is_closed:
+            return
+        if seat.connected and seat.box.spec != seat.spec and self._boxes.seats.get(seat.name) is seat:
+            self._dispatcher.start(self._boxes.configure(seat))
+        self._recovery.ask_all(seat)
+        pool = self._boxes.pools.get(seat.spec.pool_at(self._clock.now()))
+        if pool is not None:
+            self._dispatcher.dispatch(pool)
+
+    async def _wait_connected(self, seats: list[Seat]) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CONNECT_SECONDS):
+                while not all(seat.connected for seat in seats):
+                    self._changed.clear()
+                    await self._changed.wait()
+
+    async def _recall(
+        self, job_id: str, request: str | None, wait: timedelta
+    ) -> tuple[ProgrammingResult | JobPending | None, Seat | None]:
+        """What a box has recorded or is doing; or the box that has it and does not answer."""
+        for seat in list(self._boxes.seats.values()):
+            if not seat.box.has_recorded(job_id):
+                continue
+            try:
+                async with asyncio.timeout(max(wait.total_seconds(), _RECALL_SECONDS)):
+                    result = await seat.box.recall(job_id, request)
+            except TimeoutError:
+                return overview.describe_running(self._boxes, seat, job_id, clock=self._clock), None
+            except FsbUnavailable:
+                return None, seat
+            if result is not None:
+                return result, None
+        return None, None
+
+    def _admit(self, job: ProgrammingJob, request: str, away: Seat | None) -> Entry:
+        now = self._clock.now()
+        if self._dispatcher.is_closed:
+            raise PoolWithoutBox("the gateway is stopping", pool=job.pool)
+        if away is not None and now >= job.deadline_at:
+            raise BoxDisconnected(f"box {away.name}, which has the job, does not answer", box=away.name)
+        check_deadline(job, now)
+        pool = self._boxes.pool(job.pool)
+        self._check_pool(pool, job)
         self._check_room(pool, job)
-        self._failures.pop(job.job_id, None)
-        entry = Entry(job, request, pool)
-        self._entries[job.job_id] = entry
-        pool.queue.put(job)
-        self._dispatch(pool)
+        entry = Entry(job, request, pool, at=self._clock.monotonic())
+        self._book.add(entry)
+        if away is not None:
+            self._recovery.lose(entry, away)
+        self._dispatcher.dispatch(pool)
+        if entry.seat is None:
+            self._upkeep.look_in(min(1.0, (job.deadline_at - now).total_seconds()))
+            self._upkeep.reopen(pool)
         return entry
 
-    def _check_room(self, pool: Pool, job: ProgrammingJob) -> None:
-        if self._closed:
-            raise PoolWithoutBox("the gateway is stopping", pool=pool.name)
-        for box in pool.boxes.values():
-            if job.firm_code in box.unreadable:
-                self._reopen(pool)
-            check_slot(box, job)
-            break
-        if pool.queue.waiting(job.instance_id) >= self._queue_limit:
-            wait = pool.expected_wait(pool.queue.cost())
-            raise BoxQueueFull(
-                f"{self._queue_limit} jobs of this instance are waiting already",
-                limit=self._queue_limit,
-                expected_wait_seconds=round(wait.total_seconds(), 3),
+    def _check_pool(self, pool: Pool, job: ProgrammingJob) -> None:
+        own = self._boxes.pool_of(job.instance_id)
+        if pool.owner not in (None, job.instance_id) or (pool.owner is None and own is not None):
+            raise PoolForeign(f"pool {pool.name} is not for this instance", pool=pool.name)
+        members = list(self._boxes.members(pool.name, self._clock.now()))
+        if all(seat.spec.drained for seat in members):
+            raise PoolDrained(f"every box of pool {pool.name} has been taken out of work", pool=pool.name)
+        if job.firm_code in self._keys.retired or not any(seat.holds(job) for seat in members):
+            self._check_key(pool, job, members)
+
+    def _check_key(self, pool: Pool, job: ProgrammingJob, members: list[Seat]) -> None:
+        """No box is known to have the job's key: refuse the job, unless one may have it that has not been heard yet."""
+        firm_code = job.firm_code
+        owners = {slot.instance_id for seat in members if (slot := seat.box.slot(firm_code)) is not None}
+        if firm_code in self._keys.owners:
+            owners.add(self._keys.owners[firm_code])
+        if owners - {job.instance_id}:
+            raise FirmCodeNotOwned(f"firm code {firm_code} belongs to another instance", firm_code=firm_code)
+        if any(firm_code in seat.box.unreadable for seat in members):
+            self._upkeep.reopen(pool)
+            raise FsbUnavailable(
+                f"the key of firm code {firm_code} cannot be opened now", firm_code=firm_code
+            )
+        if not owners or firm_code in self._keys.retired or all(seat.was_seen for seat in members):
+            raise FirmKeyMissing(
+                f"pool {pool.name} holds no key for firm code {firm_code}", firm_code=firm_code
             )
 
+    def _check_room(self, pool: Pool, job: ProgrammingJob) -> None:
+        if pool.waiting(job.instance_id) < self._queue_limit:
+            return
+        seconds = overview.expect_new(self._boxes, pool, job.instance_id, clock=self._clock).p50
+        raise BoxQueueFull(
+            f"{self._queue_limit} jobs of this instance are waiting already",
+            limit=self._queue_limit,
+            expected_wait_seconds=round(seconds, 3),
+            retry_after=math.ceil(seconds),
+        )
+
     async def _wait_for(self, entry: Entry, wait: timedelta) -> ProgrammingResult | JobPending:
-        timeout = (
-            min(wait, entry.job.deadline_at - self._clock.now()).total_seconds()
-            if not entry.future.done()
-            else 0
-        )
-        if timeout > 0:
-            await asyncio.wait((entry.future,), timeout=timeout)
-        if not entry.future.done():
-            self._expire(entry)
-        return entry.future.result() if entry.future.done() else entry.pool.pending(entry)
-
-    def _expire(self, entry: Entry) -> None:
-        """A waiting job is dropped at its deadline, whether or not a box comes by."""
-        if entry.box is not None:
-            return
-        try:
-            check_deadline(entry.job, self._clock.now())
-        except JobDeadlinePassed as error:
-            entry.pool.queue.remove(entry.job.job_id)
-            self._fail(entry, error)
-
-    def _dispatch(self, pool: Pool) -> None:
-        """Give waiting jobs to free boxes."""
-        while len(pool.queue):
-            box = pool.free_box()
-            if box is None:
-                return
-            job = pool.queue.take()
-            entry = self._entries[job.job_id] if job else None
-            if entry is None:
-                return
-            self._expire(entry)
-            if not entry.future.done():
-                entry.box = box.spec.name
-                pool.running[box.spec.name] = entry
-                task = asyncio.get_running_loop().create_task(self._serve(box, entry))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
-
-    async def _serve(self, box: Box, entry: Entry) -> None:
-        started = self._clock.monotonic()
-        try:
-            result = await box.program(entry.job, entry.request)
-        except FsbUnavailable as error:
-            self._retry_elsewhere(box, entry, error)
-        except FsbError as error:
-            self._fail(entry, error)
-        except Exception:
-            _log.exception("box %s failed in job %s", box.spec.name, entry.job.job_id)
-            self._fail(entry, FsbUnavailable(f"box {box.spec.name} failed", box=box.spec.name))
-        else:
-            entry.pool.observe(entry.job.cost, self._clock.monotonic() - started)
-            del self._entries[entry.job.job_id]
-            entry.future.set_result(result)
-        finally:
-            del entry.pool.running[box.spec.name]
-        self._dispatch(entry.pool)
-
-    def _retry_elsewhere(self, box: Box, entry: Entry, error: FsbUnavailable) -> None:
-        """Nothing was handed out: another box may do the job from the start.
-
-        A box that goes on working would take the job again at once, and refuse it again.
-        """
-        if box.ready or not entry.pool.ready_boxes() or self._closed:
-            self._fail(entry, error)
-            return
-        entry.box = None
-        entry.pool.queue.put_back(entry.job)
-
-    def _fail(self, entry: Entry, error: FsbError) -> None:
-        del self._entries[entry.job.job_id]
-        self._failures[entry.job.job_id] = error
-        if len(self._failures) > _FAILURES_KEPT:
-            self._failures.popitem(last=False)
-        entry.future.set_exception(error)
-
-    def _recall(self, job_id: str, request: str | None) -> ProgrammingResult | None:
-        """Ask every journal: after a change of pool or box, another box may have done the job."""
-        for pool in self._pools.values():
-            for box in pool.boxes.values():
-                result = box.recall(job_id, request)
-                if result is not None:
-                    return result
-        return None
-
-    def _reopen(self, pool: Pool) -> None:
-        """Let boxes that miss a key or stopped because of a full disk look again, now and then."""
-        now = self._clock.monotonic()
-        if now - self._reopened_at.get(pool.name, -_REOPEN_SECONDS) < _REOPEN_SECONDS:
-            return
-        self._reopened_at[pool.name] = now
-        task = asyncio.get_running_loop().create_task(self._reload(pool))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _reload(self, pool: Pool) -> None:
-        for box in list(pool.boxes.values()):
-            if box.unreadable or box.status().state == "journal_unwritable":
-                await box.reload()
-        self._dispatch(pool)
-
-    def _make_box(self, spec: BoxSpec) -> Box:
-        return BoxWorker(
-            spec,
-            self._driver_factory(spec),
-            journal_path=self._journal_path(spec.name),
-            clock=self._clock,
-        )
-
-    def _journal_path(self, name: str) -> Path:
-        return self._journal_directory / f"{name}.journal"
-
-    def _box(self, name: str) -> Box | None:
-        return next((pool.boxes[name] for pool in self._pools.values() if name in pool.boxes), None)
-
-    def _pool(self, name: str) -> Pool:
-        pool = self._pools.get(name)
-        if pool is None:
-            raise PoolUnknown(f"there is no pool {name}", pool=name)
-        return pool
+        if entry.seat is None and not entry.future.done():
+            self._dispatcher.expire(entry.pool)
+        if not entry.future.done() and wait > timedelta(0):
+            await asyncio.wait((entry.future,), timeout=wait.total_seconds())
+        if entry.future.done():
+            return entry.future.result()
+        return overview.describe_job(self._boxes, entry, clock=self._clock)

@@ -1,15 +1,17 @@
 """What a box remembers: one record per finished job, on disk before the result leaves.
 
-    record = length (4 bytes) · CRC-32 of the length (4) · SHA-256 of the payload (32) · payload
-    payload = JSON [job id, request digest, time in µs, result]
+    group = length (4 bytes) · CRC-32 of the length (4) · SHA-256 of the payload (32) · payload
+    payload = one line per job: JSON [job id, request digest, time in µs, result, transactions spent so far]
 
-A record that the end of the file cuts short was never handed out and is cut off. Damage before the end means that
-the box cannot know what it has done: it refuses to work until somebody looks. Two generations: when the current file
-is full and the older one holds nothing younger than an hour, the current one becomes the older one.
+Jobs that finish together make one group, written and synced once. A group that the end of the file cuts short was
+never handed out and is cut off. Damage before the end means that the box cannot know what it has done: it refuses to
+work until somebody looks. Two generations: when the current file is full and the older one holds nothing younger than
+an hour, the current one becomes the older one. Records made before transactions were counted have no last member.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import hashlib
@@ -18,7 +20,8 @@ import os
 import struct
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
@@ -44,11 +47,28 @@ _OLDER = ".1"
 _LOCK = ".lock"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """A job to be recorded.
+
+    Attributes:
+        request: digest of what was asked.
+        result: a JSON text on one line.
+        transactions: deducted for it.
+    """
+
+    job_id: str
+    request: str
+    result: bytes
+    transactions: int = 0
+
+
 class _Record(msgspec.Struct, array_like=True):
     job_id: str
     request: str
     at_us: int
     result: msgspec.Raw
+    spent: int = 0
 
 
 _decoder = msgspec.json.Decoder(_Record)
@@ -56,14 +76,15 @@ _encoder = msgspec.json.Encoder()
 
 
 class _Generation:
-    """One file: its descriptor, its length up to the last whole record, where each job's record lies."""
+    """One file: its descriptor, its length up to the last whole group, where each job's record lies."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self.size = 0
         self.newest_us = 0
-        self.offsets: dict[str, int] = {}
+        self.spent: int | None = None
+        self.places: dict[str, tuple[int, int]] = {}
 
     def load(self) -> None:
         """Index the file, cut off a torn end, and make sure that what is indexed is on disk.
@@ -72,10 +93,8 @@ class _Generation:
             BoxJournalDamaged: a record before the end does not hold.
         """
         content = self.path.read_bytes()
-        for offset, record in _scan(content, self.path):
-            self.offsets[record.job_id] = offset
-            self.newest_us = max(self.newest_us, record.at_us)
-            self.size = offset + _HEAD_BYTES + _LENGTH.unpack_from(content, offset)[0]
+        for start, lines in _scan(content, self.path):
+            self._index(start, lines, [_decode(line, self.path, start) for line in lines])
         if self.size < len(content):
             _log.warning(
                 "journal %s: cut off %d bytes of a torn record", self.path.name, len(content) - self.size
@@ -83,21 +102,35 @@ class _Generation:
             os.ftruncate(self.descriptor, self.size)
         os.fsync(self.descriptor)
 
-    def append(self, record: _Record) -> None:
-        """Write a record, wait until the disk has it, then index it. After a failure the file must be loaded again."""
-        payload = _encoder.encode(record)
+    def append(self, records: Sequence[_Record]) -> None:
+        """Write a group, wait until the disk has it, then index it. After a failure the file must be loaded again."""
+        lines = [_encoder.encode(record) for record in records]
+        payload = b"\n".join(lines)
         check = zlib.crc32(len(payload).to_bytes(4, "big"))
         content = _LENGTH.pack(len(payload), check) + hashlib.sha256(payload).digest() + payload
-        if os.pwrite(self.descriptor, content, self.size) != len(content):
-            raise OSError(errno.ENOSPC, "the record was written in part only")
-        os.fdatasync(self.descriptor)
-        self.offsets[record.job_id], self.size = self.size, self.size + len(content)
-        self.newest_us = max(self.newest_us, record.at_us)
+        try:
+            if os.pwrite(self.descriptor, content, self.size) != len(content):
+                raise OSError(errno.ENOSPC, "the record was written in part only")
+            os.fdatasync(self.descriptor)
+        except OSError:
+            # It is not handed out, so it must not be found later, as if the disk had it.
+            with contextlib.suppress(OSError):
+                os.ftruncate(self.descriptor, self.size)
+            raise
+        self._index(self.size + _HEAD_BYTES, lines, records)
 
-    def read(self, offset: int) -> _Record:
-        """The record at an indexed offset."""
-        length = _LENGTH.unpack(os.pread(self.descriptor, _LENGTH.size, offset))[0]
-        return _decoder.decode(os.pread(self.descriptor, length, offset + _HEAD_BYTES))
+    def _index(self, start: int, lines: Sequence[bytes], records: Sequence[_Record]) -> None:
+        for line, record in zip(lines, records, strict=True):
+            self.places[record.job_id] = (start, len(line))
+            self.newest_us = max(self.newest_us, record.at_us)
+            self.spent = record.spent
+            start += len(line) + 1
+        self.size = start - 1
+
+    def read(self, place: tuple[int, int]) -> _Record:
+        """The record at an indexed place."""
+        start, length = place
+        return _decoder.decode(os.pread(self.descriptor, length, start))
 
     def close(self) -> None:
         """Give the descriptor back."""
@@ -112,7 +145,7 @@ class Journal:
 
         Raises:
             BoxJournalDamaged: a record before the end does not hold.
-            BoxJournalUnwritable: the files cannot be opened for writing, or another box has them.
+            BoxJournalUnwritable: the files cannot be opened for writing; with `held`, another process has them.
         """
         self._path = path
         self._clock = clock
@@ -130,15 +163,29 @@ class Journal:
             sync_directory(path.parent)
         except OSError as error:
             self.close()
-            raise BoxJournalUnwritable("the box journal cannot be opened", journal=path.name) from error
+            raise BoxJournalUnwritable(
+                "the box journal cannot be opened", journal=path.name, held=isinstance(error, BlockingIOError)
+            ) from error
         except BoxJournalDamaged:
             self.close()
             raise
 
     @property
-    def name(self) -> str:
-        """Name of the current file."""
-        return self._path.name
+    def spent(self) -> int:
+        """Transactions deducted for everything that was ever recorded."""
+        with self._lock:
+            totals = [generation.spent for generation in self._generations]
+        return next((total for total in totals if total is not None), 0)
+
+    def __contains__(self, job_id: str) -> bool:
+        with self._lock:
+            return any(job_id in generation.places for generation in self._generations)
+
+    def newest(self, count: int) -> list[str]:
+        """Ids of the jobs that were recorded last, the oldest of them first."""
+        with self._lock:
+            ids = [job_id for generation in reversed(self._generations) for job_id in generation.places]
+        return ids[-count:]
 
     def find(self, job_id: str, request: str | None = None) -> bytes | None:
         """The recorded result of a job, or nothing.
@@ -157,17 +204,17 @@ class Journal:
             raise JobIdReused(f"job {job_id} was done before with other content", job_id=job_id)
         return bytes(record.result)
 
-    def append(self, job_id: str, request: str, result: bytes) -> None:
-        """Record a result (a JSON text); when this returns, it survives a loss of power.
+    def append(self, finished: Sequence[Finished]) -> None:
+        """Record jobs that finished together; when this returns, they survive a loss of power.
 
         Raises:
-            BoxJournalUnwritable: it could not be recorded; the result must not be handed out.
+            BoxJournalUnwritable: they could not be recorded; none of the results must be handed out.
         """
-        record = _Record(job_id, request, to_us(self._clock.now()), msgspec.Raw(result))
+        now_us = to_us(self._clock.now())
         try:
             if self._generations[0].size >= self._generation_bytes:
-                self._rotate(record.at_us)
-            self._generations[0].append(record)
+                self._rotate(now_us)
+            self._generations[0].append(_records(finished, now_us, self.spent))
         except OSError as error:
             raise BoxJournalUnwritable(
                 "the box journal cannot be written", journal=self._path.name
@@ -185,9 +232,9 @@ class Journal:
 
     def _find_record(self, job_id: str) -> _Record | None:
         for generation in self._generations:
-            offset = generation.offsets.get(job_id)
-            if offset is not None:
-                return generation.read(offset)
+            place = generation.places.get(job_id)
+            if place is not None:
+                return generation.read(place)
         return None
 
     def _rotate(self, now_us: int) -> None:
@@ -237,8 +284,16 @@ def _own(path: Path) -> int:
     return descriptor
 
 
-def _scan(content: bytes, path: Path) -> Iterator[tuple[int, _Record]]:
-    """Every whole record with its offset; stops at a torn end."""
+def _records(finished: Sequence[Finished], at_us: int, spent: int) -> list[_Record]:
+    records = []
+    for job in finished:
+        spent += job.transactions
+        records.append(_Record(job.job_id, job.request, at_us, msgspec.Raw(job.result), spent))
+    return records
+
+
+def _scan(content: bytes, path: Path) -> Iterator[tuple[int, list[bytes]]]:
+    """Every whole group: where its payload starts, and its lines; stops at a torn end."""
     offset = 0
     while len(content) - offset >= _HEAD_BYTES:
         length, check = _LENGTH.unpack_from(content, offset)
@@ -255,13 +310,13 @@ def _scan(content: bytes, path: Path) -> Iterator[tuple[int, _Record]]:
             if end != len(content):
                 raise _damaged(path, offset)
             return
-        yield offset, _decode(payload, path, offset)
+        yield start, payload.split(b"\n")
         offset = end
 
 
-def _decode(payload: bytes, path: Path, offset: int) -> _Record:
+def _decode(line: bytes, path: Path, offset: int) -> _Record:
     try:
-        return _decoder.decode(payload)
+        return _decoder.decode(line)
     except msgspec.MsgspecError as error:
         raise _damaged(path, offset) from error
 

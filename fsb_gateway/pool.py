@@ -1,35 +1,60 @@
-"""One pool: the jobs that wait, the jobs that run, the boxes that serve them. Lives on the event loop's thread."""
+"""One pool: the jobs that wait, the jobs that boxes work on, and what has been measured. On the event loop's thread."""
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from collections import Counter
 from datetime import datetime, timedelta
 
-from fsb_gateway.box_worker import Box, refusal
-from fsb_gateway.error import FsbUnavailable, JobDeadlinePassed, PoolWithoutBox
-from fsb_gateway.job import JobPending, ProgrammingJob, ProgrammingResult
-from fsb_gateway.queue import FifoQueue, JobQueue
-
-# Until a pool has done its first jobs: a software box signs, encrypts and records in about this time [measured].
-_FIRST_GUESS_SECONDS = 0.001
-# Weight of the newest job in the mean service time: follows a change of pace within some ten jobs.
-_NEWEST_WEIGHT = 0.1
+from fsb_gateway.delay import DelayAccount
+from fsb_gateway.error import JobDeadlinePassed
+from fsb_gateway.expectation import ServiceTime
+from fsb_gateway.job import JobState, ProgrammingJob, ProgrammingResult
+from fsb_gateway.scheduler import FairQueue
+from fsb_gateway.seat import Seat
 
 
 class Entry:
-    """A job that waits or runs, and everybody who waits for it."""
+    """A job that is not finished, and everybody who waits for it.
 
-    __slots__ = ("box", "future", "job", "pool", "request")
+    Attributes:
+        seat: the box that works on it.
+        is_queued: it waits in its pool's queue.
+        held_until: it waits outside the queue, after failures, until this monotonic time.
+        doubt: boxes that may have done it, by name: they went away while they had it.
+        lost_at: when the last of them went.
+        avoid: boxes that failed in it; others are tried first.
+        failed_at: when it first failed.
+        reason: code of the last failure.
+    """
 
-    def __init__(self, job: ProgrammingJob, request: str, pool: Pool) -> None:
+    __slots__ = (
+        "arrived_at", "avoid", "doubt", "failed_at", "failures", "future", "given_at", "held_until", "is_queued", "job",
+        "lost_at", "pool", "reason", "request", "seat",
+    )  # fmt: skip
+
+    def __init__(self, job: ProgrammingJob, request: str, pool: Pool, *, at: float) -> None:
         self.job = job
         self.request = request
         self.pool = pool
-        self.box: str | None = None
+        self.seat: Seat | None = None
+        self.is_queued = False
+        self.held_until: float | None = None
+        self.doubt: dict[str, Seat] = {}
+        self.avoid: set[str] = set()
+        self.failures = 0
+        self.arrived_at = self.given_at = self.failed_at = self.lost_at = at
+        self.reason: str | None = None
         self.future: asyncio.Future[ProgrammingResult] = asyncio.get_running_loop().create_future()
         # Nobody may be waiting when a job fails; the reason is kept elsewhere.
         self.future.add_done_callback(_retrieve)
+
+    @property
+    def state(self) -> JobState:
+        """Where the job stands."""
+        if self.seat is not None:
+            return "running"
+        return "unknown" if self.doubt else "waiting"
 
 
 def _retrieve(future: asyncio.Future[ProgrammingResult]) -> None:
@@ -37,79 +62,53 @@ def _retrieve(future: asyncio.Future[ProgrammingResult]) -> None:
         future.exception()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PoolStatus:
-    """A pool at this moment.
+class Pool:
+    """The state of one pool; the dispatcher moves the jobs.
 
     Attributes:
-        expected_wait: for a job of one operation that came now.
+        owner: the instance whose own it is; None for a shared pool.
+        held: jobs that wait outside the queue, after failures.
+        lost: jobs that wait for the box that went away with them, and for nothing else.
+        running: jobs that boxes work on, lent ones included.
+        failures: jobs that boxes could not do, by code; one that was tried several times counts each time.
     """
 
-    name: str
-    boxes: tuple[str, ...]
-    ready_boxes: int
-    waiting: int
-    running: int
-    expected_wait: timedelta
+    def __init__(self, name: str, owner: str | None, *, operation_time: timedelta) -> None:
+        """Make a pool without jobs.
 
-
-class Pool:
-    """The state of one pool; the gateway moves the jobs."""
-
-    def __init__(self, name: str) -> None:
+        Args:
+            operation_time: the set pace of its first box: what is expected before anything is measured.
+        """
         self.name = name
-        self.queue: JobQueue = FifoQueue()
-        self.boxes: dict[str, Box] = {}
+        self.owner = owner
+        self.queue = FairQueue()
+        self.held: dict[str, Entry] = {}
+        self.lost: dict[str, Entry] = {}
         self.running: dict[str, Entry] = {}
-        self._seconds_per_operation = _FIRST_GUESS_SECONDS
+        self.service = _service_time(operation_time)
+        self.delay = DelayAccount()
+        self.failures: Counter[str] = Counter()
+        self.jobs_done = 0
+        self.jobs_failed = 0
+        self.operations_done = 0
 
-    def free_box(self) -> Box | None:
-        """A box that takes work and has none."""
-        for name, box in self.boxes.items():
-            if name not in self.running and box.ready:
-                return box
-        return None
+    def __len__(self) -> int:
+        """How many jobs are not finished."""
+        return len(self.queue) + len(self.held) + len(self.lost) + len(self.running)
 
-    def ready_boxes(self) -> int:
-        """How many boxes take work."""
-        return sum(box.ready for box in self.boxes.values())
+    def waiting(self, instance_id: str) -> int:
+        """How many jobs of an instance wait."""
+        held = sum(entry.job.instance_id == instance_id for entry in self.held.values())
+        return self.queue.waiting(instance_id) + held
 
-    def why_idle(self) -> FsbUnavailable:
-        """Why none of the boxes takes work."""
-        for box in self.boxes.values():
-            return refusal(box.status())
-        return PoolWithoutBox(f"pool {self.name} has no box", pool=self.name)
+    def rest(self) -> None:
+        """Tell the queue when nothing waits and nothing runs."""
+        if not self.running and not len(self.queue):
+            self.queue.rest()
 
-    def observe(self, cost: int, seconds: float) -> None:
-        """Learn from a served job how long an operation takes."""
-        self._seconds_per_operation += _NEWEST_WEIGHT * (seconds / cost - self._seconds_per_operation)
 
-    def expected_wait(self, cost: int) -> timedelta:
-        """Until so many operations, and those that boxes are working on, are done."""
-        running = sum(entry.job.cost for entry in self.running.values())
-        return timedelta(seconds=self._seconds_per_operation * (cost + running) / max(1, self.ready_boxes()))
-
-    def pending(self, entry: Entry) -> JobPending:
-        """Where a job stands."""
-        if entry.box is not None:
-            return JobPending(job_id=entry.job.job_id, position=0, expected_wait=self.expected_wait(0))
-        ahead, cost = self.queue.cost_ahead(entry.job.job_id)
-        return JobPending(
-            job_id=entry.job.job_id,
-            position=ahead + len(self.running),
-            expected_wait=self.expected_wait(cost + entry.job.cost),
-        )
-
-    def status(self) -> PoolStatus:
-        """The pool at this moment."""
-        return PoolStatus(
-            name=self.name,
-            boxes=tuple(self.boxes),
-            ready_boxes=self.ready_boxes(),
-            waiting=len(self.queue),
-            running=len(self.running),
-            expected_wait=self.expected_wait(self.queue.cost() + 1),
-        )
+def _service_time(operation_time: timedelta) -> ServiceTime:
+    return ServiceTime(guess_seconds=operation_time.total_seconds()) if operation_time else ServiceTime()
 
 
 def check_deadline(job: ProgrammingJob, now: datetime) -> None:

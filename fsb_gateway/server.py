@@ -1,34 +1,34 @@
 """The gateway's HTTP interface: a plain ASGI application, because what it adds is added to every activation.
 
-    POST /v1/jobs?wait=seconds     200 result · 202 where the job stands
-    GET  /v1/jobs/{id}?wait=…      the same
-    GET  /v1/pools  /v1/boxes  /v1/root
-    PUT  /v1/boxes/{name}          {pool, driver, operation_time_seconds}
-    DELETE /v1/boxes/{name}
-    PUT  /v1/instances/{id}/firm-keys/{firm_code}      {pool, algorithm}
-    DELETE /v1/instances/{id}/firm-keys/{firm_code}
-    GET  /livez  /readyz
+    POST /v1/jobs?wait=seconds                       200 result · 202 where the job stands
+    GET|DELETE /v1/jobs/{id}                         the same (with wait) · cancel
+    GET  /v1/instances/{id}/queue                    where an instance stands
+    GET  /v1/pools  /v1/boxes  /v1/firm-keys  /v1/root
+    PUT|DELETE /v1/boxes/{name}                      a specification (`wire.encode_spec`)
+    PUT|DELETE /v1/instances/{id}/firm-keys/{code}   {pool, algorithm}
+    PUT|DELETE /v1/boxes/{name}/firm-keys/{code}     copy, drop
+    POST /v1/firm-keys/{code}/rotation               {key_id}
+    POST /v1/firm-keys/{code}/retirement
+    GET  /livez  /readyz  /metrics
 
-Refusals are application/problem+json with a stable `code`.
+Lines are served a part of it: jobs, queues, the root and the first two of the last line. Whoever may connect is told
+apart by the address at which he does. Refusals are application/problem+json with a stable `code`.
 """
 
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Awaitable, Callable, MutableMapping
-from dataclasses import fields
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 from urllib.parse import parse_qs
 
 import msgspec
 
 from app.core.errors import DomainError
-from fsb_gateway.box_driver import BoxSpec, DriverName
-from fsb_gateway.box_worker import BoxStatus
 from fsb_gateway.error import (
     BoxBusy,
+    BoxLast,
     BoxQueueFull,
     BoxSpecInvalid,
     BoxUnknown,
@@ -36,18 +36,22 @@ from fsb_gateway.error import (
     FirmCodeNotOwned,
     FirmKeyConflict,
     FirmKeyMissing,
+    FirmKeyUnfit,
     FsbError,
     FsbUnavailable,
+    JobCancelled,
     JobDeadlinePassed,
     JobIdReused,
     JobMalformed,
+    JobRunning,
     JobUnknown,
+    PoolDrained,
+    PoolForeign,
     PoolUnknown,
 )
-from fsb_gateway.gateway import FirmKeyStatus, Gateway
+from fsb_gateway.gateway import Gateway
 from fsb_gateway.job import Algorithm, JobPending, ProgrammingResult
-from fsb_gateway.pool import PoolStatus
-from fsb_gateway.wire import decode_job, encode_result
+from fsb_gateway.wire import decode_job, decode_spec, encode_pending, encode_result
 
 _log = logging.getLogger(__name__)
 
@@ -56,6 +60,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Answer = tuple[int, bytes, bytes]
+Surface = Literal["control", "lines"]
 T = TypeVar("T")
 
 BODY_LIMIT = 1024 * 1024
@@ -65,33 +70,40 @@ WAIT_LIMIT_SECONDS = 50.0
 _JSON = b"application/json"
 _PROBLEM = b"application/problem+json"
 _PEM = b"application/x-pem-file"
+_METRICS = b"text/plain; version=0.0.4; charset=utf-8"
 _STATUS: dict[type[DomainError], int] = {
     JobMalformed: 422,
     BoxSpecInvalid: 422,
+    FirmKeyUnfit: 422,
     FileFormatError: 422,
     JobIdReused: 409,
     JobDeadlinePassed: 409,
+    JobCancelled: 409,
+    JobRunning: 409,
+    PoolDrained: 409,
     FirmKeyMissing: 409,
-    BoxBusy: 409,
     FirmKeyConflict: 409,
+    BoxBusy: 409,
+    BoxLast: 409,
     FirmCodeNotOwned: 403,
+    PoolForeign: 403,
     PoolUnknown: 404,
     BoxUnknown: 404,
     JobUnknown: 404,
     BoxQueueFull: 429,
     FsbUnavailable: 503,
 }
-
-
-class _BoxBody(msgspec.Struct, forbid_unknown_fields=True):
-    pool: str
-    driver: DriverName = "software"
-    operation_time_seconds: float = 0.0
+_WAIT_QUERY = b"wait="
+_NOTHING_HERE = "there is nothing at this path for this method"
 
 
 class _FirmKeyBody(msgspec.Struct, forbid_unknown_fields=True):
     pool: str
     algorithm: Algorithm = "ES256"
+
+
+class _RotationBody(msgspec.Struct, forbid_unknown_fields=True):
+    key_id: str
 
 
 class RequestRefused(FsbError):
@@ -104,12 +116,17 @@ class RequestRefused(FsbError):
         self.status = status
 
 
-def create_gateway_app(gateway: Gateway) -> App:
-    """Make the ASGI application of a gateway; its lifespan closes the gateway."""
+def create_gateway_app(gateway: Gateway, *, surface: Surface = "control") -> App:
+    """Make the ASGI application of a gateway; its lifespan closes the gateway.
+
+    Args:
+        surface: `lines` may only send, find and cancel jobs, and see where an instance stands.
+    """
+    route = _route_control if surface == "control" else _route_line
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            status, content_type, body = await _answer(gateway, scope, receive)
+            status, content_type, body = await _answer(route, gateway, scope, receive)
             await _send(send, status, content_type, body)
         elif scope["type"] == "lifespan":
             await _live(gateway, receive, send)
@@ -117,9 +134,12 @@ def create_gateway_app(gateway: Gateway) -> App:
     return app
 
 
-async def _answer(gateway: Gateway, scope: Scope, receive: Receive) -> Answer:
+Route = Callable[[Gateway, Scope, Receive], Awaitable[Answer]]
+
+
+async def _answer(route: Route, gateway: Gateway, scope: Scope, receive: Receive) -> Answer:
     try:
-        return await _route(gateway, scope, receive)
+        return await route(gateway, scope, receive)
     except FsbError as error:
         return _problem(error)
     except Exception:
@@ -127,60 +147,79 @@ async def _answer(gateway: Gateway, scope: Scope, receive: Receive) -> Answer:
         return _problem(FsbUnavailable("the gateway failed; send the same job again"))
 
 
-async def _route(gateway: Gateway, scope: Scope, receive: Receive) -> Answer:
-    segments = scope["path"].strip("/").split("/")
-    match scope["method"], segments:
+async def _route_line(gateway: Gateway, scope: Scope, receive: Receive) -> Answer:
+    """What lines may ask."""
+    match scope["method"], _segments(scope):
         case "POST", ["v1", "jobs"]:
             job = decode_job(await _read_body(scope, receive))
             return _job_answer(await gateway.program(job, wait=_wait(scope)))
         case "GET", ["v1", "jobs", job_id]:
             return _job_answer(await gateway.find(job_id, wait=_wait(scope)))
+        case "DELETE", ["v1", "jobs", job_id]:
+            await gateway.cancel(job_id)
+            return _json(200, {})
+        case "GET", ["v1", "instances", instance_id, "queue"]:
+            return _json(200, gateway.queue(instance_id))
+        case "GET", ["v1", "root"]:
+            return 200, _PEM, (await gateway.root_certificate()).encode()
+        case "GET", ["livez"]:
+            return _json(200, {"live": True})
+        case "GET", ["readyz"]:
+            return _json(200 if gateway.ready() else 503, {"ready": gateway.ready()})
+    raise RequestRefused(404, _NOTHING_HERE)
+
+
+async def _route_control(gateway: Gateway, scope: Scope, receive: Receive) -> Answer:
+    """Everything."""
+    match scope["method"], _segments(scope):
+        case "GET", ["v1", "pools"]:
+            return _json(200, {"pools": gateway.pools()})
+        case "GET", ["v1", "boxes"]:
+            return _json(200, {"boxes": gateway.boxes()})
+        case "GET", ["metrics"]:
+            # Not loaded before somebody asks: it takes longer than all the rest of this package.
+            from fsb_gateway.metric import write_metrics  # noqa: PLC0415
+
+            return 200, _METRICS, write_metrics(gateway)
         case "PUT", ["v1", "boxes", name]:
-            return await _put_box(gateway, name, await _read_body(scope, receive))
-        case "PUT", ["v1", "instances", instance_id, "firm-keys", firm_code]:
-            body = await _read_body(scope, receive)
-            return await _put_firm_key(gateway, (instance_id, firm_code), body)
+            spec = decode_spec(await _read_body(scope, receive), name=name)
+            return _json(200, await gateway.ensure_box(spec))
         case "DELETE", ["v1", "boxes", name]:
             await gateway.remove_box(name)
             return _json(200, {})
-        case "DELETE", ["v1", "instances", instance_id, "firm-keys", firm_code]:
+        case _, ["v1", *rest] if "firm-keys" in rest:
+            return await _route_firm_key(gateway, scope, receive)
+    return await _route_line(gateway, scope, receive)
+
+
+async def _route_firm_key(gateway: Gateway, scope: Scope, receive: Receive) -> Answer:
+    match scope["method"], _segments(scope)[1:]:
+        case "GET", ["firm-keys"]:
+            return _json(200, {"firm_keys": await gateway.firm_keys()})
+        case "PUT", ["instances", instance_id, "firm-keys", firm_code]:
+            wanted = _decode(await _read_body(scope, receive), _FirmKeyBody)
+            number = _firm_code(firm_code)
+            key = gateway.ensure_firm_key(instance_id, number, pool=wanted.pool, algorithm=wanted.algorithm)
+            return _json(200, await key)
+        case "DELETE", ["instances", instance_id, "firm-keys", firm_code]:
             await gateway.remove_firm_key(instance_id, _firm_code(firm_code))
             return _json(200, {})
-        case "GET", rest:
-            return await _get(gateway, rest)
-    raise RequestRefused(404, "there is nothing at this path for this method")
+        case "PUT", ["boxes", name, "firm-keys", firm_code]:
+            return _json(200, await gateway.copy_firm_key(_firm_code(firm_code), to=name))
+        case "DELETE", ["boxes", name, "firm-keys", firm_code]:
+            await gateway.drop_firm_key(_firm_code(firm_code), box=name)
+            return _json(200, {})
+        case "POST", ["firm-keys", firm_code, "rotation"]:
+            body = _decode(await _read_body(scope, receive), _RotationBody)
+            return _json(200, await gateway.rotate_firm_key(_firm_code(firm_code), key_id=body.key_id))
+        case "POST", ["firm-keys", firm_code, "retirement"]:
+            return _json(200, await gateway.retire_firm_key(_firm_code(firm_code)))
+    raise RequestRefused(404, _NOTHING_HERE)
 
 
-async def _get(gateway: Gateway, segments: list[str]) -> Answer:
-    match segments:
-        case ["v1", "pools"]:
-            return _json(200, {"pools": [_plain(pool) for pool in gateway.pools()]})
-        case ["v1", "boxes"]:
-            return _json(200, {"boxes": [_plain(box) for box in gateway.boxes()]})
-        case ["v1", "root"]:
-            return 200, _PEM, (await gateway.root_certificate()).encode()
-        case ["livez"]:
-            return _json(200, {"live": True})
-        case ["readyz"]:
-            return _json(200 if gateway.ready() else 503, {"ready": gateway.ready()})
-    raise RequestRefused(404, "there is nothing at this path for this method")
-
-
-async def _put_box(gateway: Gateway, name: str, body: bytes) -> Answer:
-    wanted = _decode(body, _BoxBody)
-    if not math.isfinite(wanted.operation_time_seconds) or abs(wanted.operation_time_seconds) > BODY_LIMIT:
-        raise BoxSpecInvalid("the time per operation is out of range", field="operation_time_seconds")
-    operation_time = timedelta(seconds=wanted.operation_time_seconds)
-    spec = BoxSpec(name=name, pool=wanted.pool, driver=wanted.driver, operation_time=operation_time)
-    return _json(200, _plain(await gateway.ensure_box(spec)))
-
-
-async def _put_firm_key(gateway: Gateway, target: tuple[str, str], body: bytes) -> Answer:
-    instance_id, firm_code = target
-    number = _firm_code(firm_code)
-    wanted = _decode(body, _FirmKeyBody)
-    status = await gateway.ensure_firm_key(instance_id, number, pool=wanted.pool, algorithm=wanted.algorithm)
-    return _json(200, _plain(status))
+def _segments(scope: Scope) -> list[str]:
+    path: str = scope["path"]
+    return path.strip("/").split("/")
 
 
 def _firm_code(text: str) -> int:
@@ -192,28 +231,25 @@ def _firm_code(text: str) -> int:
 def _job_answer(outcome: ProgrammingResult | JobPending) -> Answer:
     if isinstance(outcome, ProgrammingResult):
         return 200, _JSON, encode_result(outcome)
-    return _json(202, _plain(outcome))
-
-
-def _plain(value: JobPending | PoolStatus | BoxStatus | FirmKeyStatus) -> dict[str, Any]:
-    """A status as JSON-ready values; durations get their unit into the name, as everywhere at the edges."""
-    plain: dict[str, Any] = {}
-    for field in fields(value):
-        item = getattr(value, field.name)
-        if isinstance(item, timedelta):
-            plain[f"{field.name}_seconds"] = item.total_seconds()
-        else:
-            plain[field.name] = item
-    return plain
+    return 202, _JSON, encode_pending(outcome)
 
 
 def _wait(scope: Scope) -> timedelta:
-    values = parse_qs(scope["query_string"].decode("latin-1")).get("wait", ["0"])
+    query: bytes = scope["query_string"]
+    if not query:
+        return timedelta(0)
+    is_alone = query.startswith(_WAIT_QUERY) and b"&" not in query
+    text = query[len(_WAIT_QUERY) :] if is_alone else _find_wait(query)
     try:
-        seconds = float(values[-1])
+        seconds = float(text)
     except ValueError as error:
         raise JobMalformed("wait is not a number of seconds", field="wait") from error
     return timedelta(seconds=min(max(seconds, 0.0), WAIT_LIMIT_SECONDS) if seconds == seconds else 0.0)
+
+
+def _find_wait(query: bytes) -> str:
+    """Among other parameters; the client sends this one alone, which needs no parser."""
+    return parse_qs(query.decode("latin-1")).get("wait", ["0"])[-1]
 
 
 async def _read_body(scope: Scope, receive: Receive) -> bytes:

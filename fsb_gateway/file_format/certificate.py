@@ -6,6 +6,7 @@ The names that count are URIs in the subject alternative name: `urn:wops:instanc
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -23,7 +24,7 @@ from fsb_gateway.job import FIRM_CODE_MAX, Algorithm
 # A licence is often meant to live as long as the machine it runs on; ten years is the platform's promise.
 LIFETIME = timedelta(days=3652)
 # Container clocks run slow; a certificate made a moment ago must not lie in their future.
-_BACKDATED = timedelta(days=1)
+BACKDATED = timedelta(days=1)
 _INSTANCE_URN = "urn:wops:instance:"
 _FIRM_CODE_URN = "urn:wops:firm-code:"
 
@@ -50,7 +51,7 @@ def issue_root(key: PrivateKey, *, at: datetime) -> x509.Certificate:
     """Make the self-signed platform root."""
     name = _common_name("wops platform root")
     builder = (
-        _start(name, name, key.public_key()).not_valid_before(at - _BACKDATED).not_valid_after(at + LIFETIME)
+        _start(name, name, key.public_key()).not_valid_before(at - BACKDATED).not_valid_after(at + LIFETIME)
     )
     return _sign(_authority(builder, path_length=1), key)
 
@@ -102,13 +103,34 @@ def _verify(chain: list[x509.Certificate], root: x509.Certificate, at: datetime)
         if not certificate.not_valid_before_utc <= at <= certificate.not_valid_after_utc:
             raise UpdateUntrusted("a certificate of the signer is not valid at this time", at=at.isoformat())
     _require(_is_authority(root, 1) and _is_authority(ca, 0) and _may_sign_content(firm))
+    return _identity(firm, ca)
+
+
+def _identity(firm: x509.Certificate, ca: x509.Certificate) -> FirmIdentity:
     firm_code = int(_urn(firm, _FIRM_CODE_URN))
     _require(1 <= firm_code <= FIRM_CODE_MAX)
     key = read_certificate_key(firm)
-    algorithm: Algorithm = "Ed25519" if isinstance(key, Ed25519PublicKey) else "ES256"
     return FirmIdentity(
-        instance_id=_urn(ca, _INSTANCE_URN), firm_code=firm_code, algorithm=algorithm, public_key=key
+        instance_id=_urn(ca, _INSTANCE_URN),
+        firm_code=firm_code,
+        algorithm=key_algorithm(key),
+        public_key=key,
     )
+
+
+def read_names(chain: Sequence[x509.Certificate]) -> FirmIdentity:
+    """Whose key a chain is said to be for, without asking whether its signatures hold.
+
+    Args:
+        chain: the firm key's certificate, then the instance CA's.
+
+    Raises:
+        UpdateUntrusted: a name is missing or is no name of ours, or the key is of another kind.
+    """
+    try:
+        return _identity(*chain)
+    except (ValueError, TypeError, x509.ExtensionNotFound, x509.DuplicateExtension) as error:
+        raise UpdateUntrusted("the certificates do not name an instance and a firm code") from error
 
 
 def read_certificate_key(certificate: x509.Certificate) -> PublicKey:
@@ -123,6 +145,11 @@ def read_certificate_key(certificate: x509.Certificate) -> PublicKey:
     if isinstance(key, EllipticCurvePublicKey) and isinstance(key.curve, SECP256R1):
         return key
     raise UpdateUntrusted("the firm key is of a kind that is not used here")
+
+
+def key_algorithm(key: PublicKey) -> Algorithm:
+    """What a key signs with."""
+    return "Ed25519" if isinstance(key, Ed25519PublicKey) else "ES256"
 
 
 def _require(holds: bool) -> None:
@@ -166,7 +193,7 @@ def _issued_by(
 ) -> x509.CertificateBuilder:
     parent = issuer.certificate
     builder = _start(subject, parent.subject, public_key)
-    builder = builder.not_valid_before(max(at - _BACKDATED, parent.not_valid_before_utc))
+    builder = builder.not_valid_before(max(at - BACKDATED, parent.not_valid_before_utc))
     builder = builder.not_valid_after(min(at + LIFETIME, parent.not_valid_after_utc))
     identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.key.public_key())
     return builder.add_extension(identifier, critical=False)

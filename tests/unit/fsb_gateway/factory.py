@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
@@ -27,7 +25,7 @@ from fsb_gateway import (
     public_jwk,
     sign_message,
 )
-from fsb_gateway.box_driver import KeySlot
+from fsb_gateway.box_driver import KeyBinding
 from fsb_gateway.file_format.certificate import Issuer, issue_firm_certificate, issue_instance_ca, issue_root
 from fsb_gateway.file_format.key import PrivateKey
 from fsb_gateway.file_format.update import signing_header
@@ -119,40 +117,14 @@ def make_job(job_id: str = "trf_1", **changes: Any) -> ProgrammingJob:
     return ProgrammingJob(**{**values, **changes})
 
 
-class GateDriver:
-    """A box that signs only when the test lets it, and shows when it has begun."""
-
-    def __init__(self, authority: Authority, *, open_gate: bool = True) -> None:
-        slot = KeySlot(
-            firm_code=FIRM_CODE, instance_id=INSTANCE, algorithm=authority.algorithm, header=authority.header
-        )
-        self.slots: Mapping[int, KeySlot] = {FIRM_CODE: slot}
-        self.begun = threading.Semaphore(0)
-        self.gate = threading.Event()
-        self.signed = 0
-        self._authority = authority
-        if open_gate:
-            self.gate.set()
-
-    @property
-    def unreadable(self) -> frozenset[int]:
-        return frozenset()
-
-    def forget(self, firm_code: int) -> None:
-        self.slots = {code: slot for code, slot in self.slots.items() if code != firm_code}
-
-    def reload(self) -> None:
-        """Keys are given once."""
-
-    def sign(self, firm_code: int, message: bytes) -> bytes:
-        self.begun.release()
-        if not self.gate.wait(timeout=30):
-            raise TimeoutError("the test never opened the gate")
-        self.signed += 1
-        return self._authority.sign(message)
-
-    def close(self) -> None:
-        self.gate.set()
+def bind(
+    key_id: str = "key_1",
+    firm_code: int = FIRM_CODE,
+    *,
+    instance: str = INSTANCE,
+    algorithm: Algorithm = "ES256",
+) -> KeyBinding:
+    return KeyBinding(key_id=key_id, firm_code=firm_code, instance_id=instance, algorithm=algorithm)
 
 
 def box_spec(name: str = "box-1", pool: str = "shared") -> BoxSpec:

@@ -14,6 +14,7 @@ from fsb_gateway.file_format.certificate import (
     Issuer,
     issue_firm_certificate,
     issue_instance_ca,
+    read_names,
     verify_chain,
 )
 from tests.fake.clock import START
@@ -155,3 +156,17 @@ def bare_certificate() -> x509.CertificateBuilder:
     builder = builder.issuer_name(AUTHORITY.ca.certificate.subject).serial_number(5)
     builder = builder.public_key(AUTHORITY.firm.key.public_key())
     return builder.not_valid_before(START).not_valid_after(START + timedelta(days=1))
+
+
+def test_names_are_read_without_asking_who_signed() -> None:
+    foreign = make_authority(root="foreign root")
+    names = read_names([AUTHORITY.firm.certificate, foreign.ca.certificate])
+    assert (names.instance_id, names.firm_code, names.algorithm) == (INSTANCE, FIRM_CODE, "ES256")
+    for chain in (
+        [],
+        AUTHORITY.chain[:1],
+        AUTHORITY.chain[::-1],
+        [*AUTHORITY.chain, AUTHORITY.root.certificate],
+    ):
+        with pytest.raises(UpdateUntrusted):
+            read_names(chain)

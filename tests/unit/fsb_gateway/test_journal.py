@@ -1,20 +1,30 @@
 from __future__ import annotations
 
 import errno
+import hashlib
+import json
 import logging
 import os
+import struct
+import zlib
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from fsb_gateway.error import BoxJournalDamaged, BoxJournalUnwritable, JobIdReused
-from fsb_gateway.journal import Journal
+from fsb_gateway.journal import Finished, Journal
 from tests.fake.clock import FakeClock
 
 
 def result(number: int) -> bytes:
     return b'{"update":"%d"}' % number
+
+
+def finished(number: int, *, transactions: int = 0) -> Finished:
+    return Finished(
+        job_id=f"job-{number}", request=f"digest-{number}", result=result(number), transactions=transactions
+    )
 
 
 @pytest.fixture
@@ -27,7 +37,7 @@ def fill(path: Path, clock: FakeClock, count: int = 3) -> list[int]:
     journal = Journal(path, clock=clock)
     sizes = []
     for number in range(count):
-        journal.append(f"job-{number}", f"digest-{number}", result(number))
+        journal.append([finished(number)])
         sizes.append(path.stat().st_size)
     journal.close()
     return sizes
@@ -64,7 +74,7 @@ def test_last_record_cut_at_any_byte_is_forgotten_and_the_rest_kept(
         assert journal.find("job-1") == result(1), end
         assert journal.find("job-2") is None, end
         assert path.stat().st_size == sizes[1]
-        journal.append("job-2", "digest-2", result(2))
+        journal.append([finished(2)])
         assert journal.find("job-2") == result(2)
         journal.close()
         assert ("torn" in caplog.text) == (end > sizes[1])
@@ -91,13 +101,13 @@ def test_any_damaged_byte_before_the_last_record_stops_the_box(path: Path, clock
 
 def test_older_generation_is_kept_until_it_is_an_hour_old(path: Path, clock: FakeClock) -> None:
     journal = Journal(path, clock=clock, generation_bytes=1)
-    journal.append("job-0", "d", result(0))
-    journal.append("job-1", "d", result(1))
+    journal.append([finished(0)])
+    journal.append([finished(1)])
     clock.advance(timedelta(hours=1) - timedelta(microseconds=1))
-    journal.append("job-2", "d", result(2))
+    journal.append([finished(2)])
     assert [journal.find(f"job-{number}") for number in range(3)] == [*map(result, range(3))]
     clock.advance(timedelta(microseconds=1))
-    journal.append("job-3", "d", result(3))
+    journal.append([finished(3)])
     assert [journal.find(f"job-{number}") for number in range(4)] == [None, *map(result, range(1, 4))]
     journal.close()
     reopened = Journal(path, clock=clock, generation_bytes=1)
@@ -114,7 +124,7 @@ def test_full_disk_is_said_and_a_reopened_journal_goes_on(
     path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     journal = Journal(path, clock=clock)
-    journal.append("job-0", "d", result(0))
+    journal.append([finished(0)])
     real = os.pwrite
 
     def half_written(descriptor: int, content: bytes, offset: int) -> int:
@@ -122,7 +132,7 @@ def test_full_disk_is_said_and_a_reopened_journal_goes_on(
 
     monkeypatch.setattr(os, "pwrite", half_written)
     with pytest.raises(BoxJournalUnwritable):
-        journal.append("job-1", "d", result(1))
+        journal.append([finished(1)])
     monkeypatch.undo()
     journal.close()
     reopened = Journal(path, clock=clock)
@@ -138,16 +148,17 @@ def test_failed_sync_is_said(path: Path, clock: FakeClock, monkeypatch: pytest.M
 
     monkeypatch.setattr(os, "fdatasync", fail)
     with pytest.raises(BoxJournalUnwritable):
-        journal.append("job-0", "d", result(0))
+        journal.append([finished(0)])
     assert journal.find("job-0") is None
     journal.close()
 
 
 def test_second_box_on_the_same_journal_is_refused(path: Path, clock: FakeClock) -> None:
     first = Journal(path, clock=clock)
-    with pytest.raises(BoxJournalUnwritable):
+    with pytest.raises(BoxJournalUnwritable) as refused:
         Journal(path, clock=clock)
-    first.append("job-0", "d", result(0))
+    assert refused.value.detail["held"] is True
+    first.append([finished(0)])
     first.close()
     second = Journal(path, clock=clock)
     assert second.find("job-0") == result(0)
@@ -156,5 +167,111 @@ def test_second_box_on_the_same_journal_is_refused(path: Path, clock: FakeClock)
 
 def test_journal_that_cannot_be_opened_is_said(tmp_path: Path, clock: FakeClock) -> None:
     (tmp_path / "box.journal").mkdir()
-    with pytest.raises(BoxJournalUnwritable):
+    with pytest.raises(BoxJournalUnwritable) as refused:
         Journal(tmp_path / "box.journal", clock=clock)
+    assert refused.value.detail["held"] is False
+
+
+def test_group_is_synced_once_and_each_job_of_it_is_found(
+    path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fdatasync", synced.append)
+    journal = Journal(path, clock=clock)
+    journal.append([finished(number) for number in range(5)])
+    assert len(synced) == 1
+    journal.append([finished(5)])
+    journal.close()
+    reopened = Journal(path, clock=clock)
+    assert [reopened.find(f"job-{number}", f"digest-{number}") for number in range(6)] == [
+        *map(result, range(6))
+    ]
+    reopened.close()
+
+
+def test_group_cut_at_any_byte_is_forgotten_as_a_whole(path: Path, clock: FakeClock) -> None:
+    sizes = fill(path, clock, 2)
+    journal = Journal(path, clock=clock)
+    journal.append([finished(number) for number in range(2, 5)])
+    journal.close()
+    whole = path.read_bytes()
+    for end in range(sizes[1], len(whole)):
+        path.write_bytes(whole[:end])
+        journal = Journal(path, clock=clock)
+        assert [f"job-{number}" in journal for number in range(5)] == [True, True, False, False, False], end
+        journal.close()
+
+
+def test_part_of_a_group_that_the_disk_never_got_is_a_torn_end_and_no_damage(
+    path: Path, clock: FakeClock
+) -> None:
+    sizes = fill(path, clock, 1)
+    journal = Journal(path, clock=clock)
+    journal.append([finished(1), finished(2)])
+    journal.close()
+    whole = path.read_bytes()
+    middle = (sizes[0] + len(whole)) // 2
+    path.write_bytes(whole[: middle - 20] + bytes(20) + whole[middle:])
+    journal = Journal(path, clock=clock)
+    assert ("job-0" in journal, "job-1" in journal, "job-2" in journal) == (True, False, False)
+    journal.close()
+
+
+def test_records_of_before_transactions_were_counted_are_read_and_count_nothing(
+    path: Path, clock: FakeClock
+) -> None:
+    payload = json.dumps(["job-0", "digest-0", 1, {"update": "0"}], separators=(",", ":")).encode()
+    length = struct.pack(">I", len(payload))
+    head = length + struct.pack(">I", zlib.crc32(length)) + hashlib.sha256(payload).digest()
+    path.write_bytes(head + payload)
+    journal = Journal(path, clock=clock)
+    assert journal.find("job-0", "digest-0") == result(0)
+    assert journal.spent == 0
+    journal.append([finished(1, transactions=2)])
+    assert journal.spent == 2
+    journal.close()
+
+
+def test_transactions_spent_survive_a_restart_and_the_end_of_both_generations(
+    path: Path, clock: FakeClock
+) -> None:
+    journal = Journal(path, clock=clock, generation_bytes=1)
+    journal.append([finished(0, transactions=3), finished(1, transactions=4)])
+    for number in range(2, 6):
+        clock.advance(timedelta(hours=2))
+        journal.append([finished(number)])
+        journal.close()
+        journal = Journal(path, clock=clock, generation_bytes=1)
+        assert journal.spent == 7
+    assert "job-0" not in journal
+    journal.append([finished(6, transactions=1)])
+    assert journal.spent == 8
+    journal.close()
+
+
+def test_record_whose_sync_failed_is_not_found_later_although_its_bytes_were_written(
+    path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal(path, clock=clock)
+    journal.append([finished(0, transactions=1)])
+
+    def fail(descriptor: int) -> None:
+        raise OSError(errno.EIO, "no")
+
+    monkeypatch.setattr(os, "fdatasync", fail)
+    with pytest.raises(BoxJournalUnwritable):
+        journal.append([finished(1, transactions=1)])
+    monkeypatch.undo()
+    journal.close()
+    reopened = Journal(path, clock=clock)
+    assert ("job-0" in reopened, "job-1" in reopened, reopened.spent) == (True, False, 1)
+    reopened.close()
+
+
+def test_newest_jobs_are_named_the_oldest_of_them_first(path: Path, clock: FakeClock) -> None:
+    journal = Journal(path, clock=clock, generation_bytes=1)
+    for number in range(4):
+        journal.append([finished(number)])
+    assert journal.newest(10) == ["job-0", "job-1", "job-2", "job-3"]
+    assert journal.newest(2) == ["job-2", "job-3"]
+    journal.close()

@@ -1,0 +1,84 @@
+"""The keys of a box at work: opened on the thread that uses them, opened again when they were away."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from typing import Literal, TypeVar
+
+from fsb_gateway.box_driver import BoxDriver, BoxSpec, KeySlot
+from fsb_gateway.driver.fault import FaultyDriver
+from fsb_gateway.error import FsbError, TokenAbsent, TokenPinWrong
+
+_log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+OpenDriver = Callable[[BoxSpec, threading.Event], BoxDriver]
+"""Opens a box's keys, on the thread that will use them; what it waits for ends when the event is set."""
+
+KeyTrouble = Literal["token_absent", "token_pin_wrong", "disconnected"]
+
+
+class BoxKeys:
+    """A box's driver, and what is wrong with it. Belongs to the device thread; any thread may read the slots."""
+
+    def __init__(self, open_driver: OpenDriver, stopping: threading.Event) -> None:
+        """Not open yet."""
+        self._open_driver = open_driver
+        self._stopping = stopping
+        self._token: Literal["token_absent", "token_pin_wrong"] | None = None
+        self.driver: BoxDriver | None = None
+
+    @property
+    def trouble(self) -> KeyTrouble | None:
+        """Why the keys cannot be used; None while they can."""
+        if self._token is not None:
+            return self._token
+        return "disconnected" if self.driver is None else None
+
+    @property
+    def slots(self) -> Mapping[int, KeySlot]:
+        """The keys in use, by firm code."""
+        driver = self.driver
+        return {} if driver is None else driver.slots
+
+    @property
+    def unreadable(self) -> frozenset[int]:
+        """Firm codes without a slot because their key cannot be opened."""
+        driver = self.driver
+        return frozenset() if driver is None else driver.unreadable
+
+    def log_in(self, spec: BoxSpec) -> None:
+        """Open the driver, or let it look again; what it lacks is in `trouble` afterwards.
+
+        Raises:
+            FsbError: what it said, for the record.
+        """
+        try:
+            if self.driver is None:
+                self.driver = self._open_driver(spec, self._stopping)
+                # A driver whose token is absent opens all the same, and says so when it looks.
+                if spec.token is not None:
+                    self.driver.reload()
+            else:
+                self.driver.reload()
+        except FsbError as error:
+            self.note(error)
+            raise
+        self._token = None
+        if isinstance(self.driver, FaultyDriver):
+            self.driver.faults = spec.faults
+
+    def note(self, error: FsbError) -> None:
+        """Draw the conclusions from what the driver said."""
+        if isinstance(error, TokenAbsent):
+            self._token = "token_absent"  # noqa: S105
+        elif isinstance(error, TokenPinWrong):
+            self._token = "token_pin_wrong"  # noqa: S105
+
+    def close(self) -> None:
+        """Forget the keys; `log_in` opens them again."""
+        driver, self.driver = self.driver, None
+        if driver is not None:
+            driver.close()
