@@ -41,6 +41,9 @@ from tenancy.access.policy import (
     make_policy,
 )
 from tenancy.access.service import AccessService
+from tenancy.box.care import BoxCare
+from tenancy.box.guard import register_box_actions
+from tenancy.box.port import BoxGateway, FirmKeyInstaller
 from tenancy.contract.service import ContractCreate, ContractService
 from tenancy.credential import CredentialKey, credential_key
 from tenancy.customer import CustomerService
@@ -50,7 +53,6 @@ from tenancy.database.sealing import PasswordSeal
 from tenancy.errors import TenancyError
 from tenancy.instance import InstanceOpener, InstanceService
 from tenancy.name import NAME_PATTERN, RESERVED_NAMES, check_name, is_name
-from tenancy.operation.firm_key import FirmKeyInstaller
 from tenancy.operation.kind import NotYet, OperationKind, StepContext
 from tenancy.operation.plan import Operation, OperationPlan, OperationState, Step, StepPlan
 from tenancy.operation.provision import InstanceProvisioner
@@ -86,6 +88,8 @@ __all__ = [
     "Admitted",
     "ApiClient",
     "BasicCredentials",
+    "BoxCare",
+    "BoxGateway",
     "BoxKind",
     "CallerCredentials",
     "CertificatePin",
@@ -154,6 +158,7 @@ __all__ = [
     "line_names",
     "make_policy",
     "place_instance",
+    "register_box_actions",
     "register_embedded_servers",
     "start_operation",
 ]

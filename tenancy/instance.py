@@ -206,7 +206,7 @@ def _start(tx: Tx, instance_id: InstanceId, asked: InstanceCreate) -> OperationI
 
 
 def _new_instance(tx: Tx, asked: InstanceCreate, *, instance_id: InstanceId, lines: int) -> Instance:
-    placement = place_instance(asked.name, EDITIONS[asked.edition], lines=lines)
+    placement = place_instance(asked.name, EDITIONS[asked.edition], lines=lines, instance_id=instance_id)
     return Instance(
         instance_id=instance_id,
         customer_id=asked.customer_id,

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from app.core.ids import LineId
+from app.core.ids import InstanceId, LineId
 from editions.catalog import EDITIONS, Edition
 from fsb_gateway.box_driver import BoxSpec, DriverName
 from tenancy.errors import EditionUnknown, LinesTooFew, LinesTooMany
@@ -78,23 +78,32 @@ def check_country(country: str, allowed: Collection[str]) -> None:
         )
 
 
-def place_instance(name: str, edition: Edition, *, lines: int, kind: BoxKind | None = None) -> Placement:
+def place_instance(
+    name: str, edition: Edition, *, lines: int, instance_id: InstanceId, kind: BoxKind | None = None
+) -> Placement:
     """Say where an instance runs.
 
     Args:
         name: of the instance; its lines, pool and boxes are named after it.
         edition: decides what is shared and what is its own.
         lines: as contracted.
+        instance_id: whose boxes they are, unless they are shared.
         kind: of the boxes.
     """
     kind = kind or BoxKind()
-    pool = SHARED_POOL if edition.box == "shared" else name
+    pool, owner = (SHARED_POOL, None) if edition.box == "shared" else (name, instance_id)
     count = lines if edition.box == "own_per_line" else 1
     return Placement(
         lines=line_names(name, edition, lines=lines),
         pool=pool,
         boxes=tuple(
-            BoxSpec(name=f"{pool}-box-{n}", pool=pool, driver=kind.driver, operation_time=kind.operation_time)
+            BoxSpec(
+                name=f"{pool}-box-{n}",
+                pool=pool,
+                owner=owner,
+                driver=kind.driver,
+                operation_time=kind.operation_time,
+            )
             for n in range(1, count + 1)
         ),
     )

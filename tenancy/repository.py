@@ -1,8 +1,8 @@
-"""SQL of the platform schema: customers, instances, firm codes and boxes."""
+"""SQL of the platform schema: customers, instances and firm codes."""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final, cast
 
 from sqlalchemy import bindparam, delete, func, insert, or_, select, update
@@ -12,7 +12,6 @@ from app.core.db import Reader, Row, Tx
 from app.core.db_error import Fault, classify
 from app.core.db_statement import Parameters
 from app.core.ids import CustomerId, InstanceId
-from fsb_gateway.box_driver import BoxSpec, DriverName
 from tenancy import tables
 from tenancy.errors import CustomerNotFound, InstanceNotFound, NameTaken
 from tenancy.record import (
@@ -31,7 +30,6 @@ _customer = tables.customer
 _instance = tables.instance
 _name = tables.instance_name
 _firm_code = tables.firm_code
-_box = tables.box
 
 _ADD_CUSTOMER = insert(_customer)
 _CUSTOMER = select(_customer).where(_customer.c.customer_id == bindparam("b_customer"))
@@ -118,9 +116,6 @@ _ADD_FIRM_CODE = insert(_firm_code)
 _HIGHEST_FIRM_CODE = select(func.max(_firm_code.c.firm_code).label("highest")).where(
     _firm_code.c.firm_code >= bindparam("b_first"), _firm_code.c.firm_code <= bindparam("b_last")
 )
-_ADD_BOX = insert(_box)
-_BOXES = select(_box).order_by(_box.c.name)
-_REMOVE_BOX = delete(_box).where(_box.c.name == bindparam("b_name"))
 _REMOVE_INSTANCE = delete(_instance).where(
     _instance.c.instance_id == bindparam("b_instance"), _instance.c.state.in_(("provisioning", "failed"))
 )
@@ -347,30 +342,6 @@ def highest_firm_code(reader: Reader) -> int:
     return FIRST_FIRM_CODE - 1 if found is None else int(found)
 
 
-def add_box(tx: Tx, spec: BoxSpec) -> bool:
-    """Store that a box exists. False if that was known."""
-    return tx.insert_if_absent(
-        _ADD_BOX,
-        {
-            "name": spec.name,
-            "pool": spec.pool,
-            "driver": spec.driver,
-            "operation_time_ms": round(spec.operation_time.total_seconds() * 1000),
-            "created_at_us": to_us(tx.now),
-        },
-    )
-
-
-def remove_box(tx: Tx, name: str) -> bool:
-    """Forget a box. False if it was not known."""
-    return tx.write(_REMOVE_BOX, {"b_name": name}) == 1
-
-
-def list_boxes(reader: Reader) -> list[BoxSpec]:
-    """All boxes that were ever ordered, by name."""
-    return [_to_box(row) for row in reader.all(_BOXES)]
-
-
 def _to_customer(row: Row) -> Customer:
     return Customer(
         customer_id=CustomerId(row.customer_id),
@@ -400,13 +371,4 @@ def _to_instance(row: Row) -> Instance:
         version=row.version,
         retained_until=None if row.retained_until_us is None else from_us(row.retained_until_us),
         placed_as=row.placed_as,
-    )
-
-
-def _to_box(row: Row) -> BoxSpec:
-    return BoxSpec(
-        name=row.name,
-        pool=row.pool,
-        driver=cast(DriverName, row.driver),
-        operation_time=timedelta(milliseconds=row.operation_time_ms),
     )

@@ -1,4 +1,4 @@
-"""Tables of customers, instances and where they are placed: platform schema. Operations, staff and access have theirs.
+"""Tables of customers, instances and where they are placed: platform schema. Boxes, operations, staff have theirs.
 
 Times are microseconds since 1970 UTC, booleans 0 or 1, lists and maps compact JSON.
 """
@@ -86,16 +86,6 @@ contract = Table(
     # Where the instance may be placed, e.g. ["DE"]; NULL in rows from before there was a choice: Germany.
     Column("countries", Text, nullable=True),
     UniqueConstraint("instance_id", "kind", "effective_from_us", name="uq_contract_start"),
-)
-
-box = Table(
-    "box",
-    platform_metadata,
-    Column("name", String(128), primary_key=True),
-    Column("pool", String(128), nullable=False, index=True),
-    Column("driver", String(32), nullable=False),
-    Column("operation_time_ms", Integer, nullable=False),
-    Column("created_at_us", BigInteger, nullable=False),
 )
 
 server = Table(

@@ -6,9 +6,11 @@ import typer
 
 from app.command import (
     admin_access,
+    admin_box,
     admin_client,
     admin_contract,
     admin_customer,
+    admin_firm_key,
     admin_instance,
     admin_operation,
     admin_probe,
@@ -18,7 +20,7 @@ from app.command import (
 )
 
 commands = typer.Typer(
-    no_args_is_help=True, help="Customers, instances, API clients, contracts and staff tokens."
+    no_args_is_help=True, help="Customers, instances, boxes, API clients, contracts and staff tokens."
 )
 for _name, _group in {
     "customer": admin_customer.commands,
@@ -27,7 +29,9 @@ for _name, _group in {
     "contract": admin_contract.commands,
     "access": admin_access.commands,
     "quota": admin_quota.quota,
-    "firm-key": admin_quota.firm_key,
+    "box": admin_box.box,
+    "pool": admin_box.pool,
+    "firm-key": admin_firm_key.commands,
     "token": staff.token,
     "person": staff.person,
     "approval": staff.approval,

@@ -1,4 +1,4 @@
-"""`wops admin quota|firm-key`: the ledger behind an instance's counters, and what two people set right."""
+"""`wops admin quota`: the ledger behind an instance's counters, and what two people set right."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from app.command.call import Call, InstanceArgument, Reason, changes, reads
 from app.core.json import JsonObject
 
 quota = typer.Typer(no_args_is_help=True, help="What is counted of an instance, entry by entry.")
-firm_key = typer.Typer(no_args_is_help=True, help="The firm key of an instance, in the boxes.")
 
 MonthOption = Annotated[str, typer.Option("--month", help="In which it was counted, like 2026-11.")]
 
@@ -54,11 +53,3 @@ def correct_quota(
     """Ask to take counts back; a second person has to approve it."""
     body: JsonObject = {"month": month, "effect_ids": list(effect), "reason": reason}
     call.show_asked(call.api.post(f"{call.instance(instance)}/quota:correct", body).object())
-
-
-@firm_key.command("install")
-@changes
-def install_firm_key(call: Call, instance: InstanceArgument, reason: Reason) -> None:
-    """Ask to install it again, in all boxes of its pool; a second person has to approve it."""
-    path = f"{call.instance(instance)}/firm-key:install"
-    call.show_asked(call.api.post(path, {"reason": reason}).object())

@@ -17,7 +17,6 @@ from app.http.schema import admin_example as show
 from app.http.schema.model import Moment, Page
 from app.http.schema.operation import OperationRead
 from app.http.schema.tenancy import (
-    BoxRead,
     ContractBody,
     ContractRead,
     CustomerCreate,
@@ -25,7 +24,6 @@ from app.http.schema.tenancy import (
     EditionRead,
     InstanceCreateBody,
     InstanceRead,
-    PoolRead,
     first_client_of,
 )
 from app.http.staff import StaffRoute, command_of, staff
@@ -260,29 +258,3 @@ async def withdraw_contract(
             InstanceId(instance_id), ContractId(contract_id), command=command_of(request)
         )
     )
-
-
-@router.get(
-    "/boxes",
-    operation_id="listBoxes",
-    summary="List boxes",
-    tags=["boxes"],
-    openapi_extra=staff("read"),
-    responses=document(200, [show.BOX]),
-)
-async def list_boxes(request: Request) -> list[BoxRead]:
-    """All Firm Security Boxes as their gateway sees them."""
-    return [BoxRead.of(each) for each in await platform_of(request).fsb.boxes()]
-
-
-@router.get(
-    "/pools",
-    operation_id="listPools",
-    summary="List pools",
-    tags=["boxes"],
-    openapi_extra=staff("read"),
-    responses=document(200, [show.POOL]),
-)
-async def list_pools(request: Request) -> list[PoolRead]:
-    """All pools of boxes: who waits, and for how long."""
-    return [PoolRead.of(each) for each in await platform_of(request).fsb.pools()]

@@ -25,7 +25,7 @@ from app.licensing import (
     TransferService,
     find_left_over,
 )
-from editions import WEB_SERVICE_CALLS, CallMeter, Meter, QuotaState, quota_state, require_included
+from editions import WEB_SERVICE_CALLS, CallMeter, Meter, QuotaState, edition, quota_state, require_included
 from tenancy import AccessCache, CredentialKey, InstanceDatabases
 from tenancy.lifecycle.errors import InstanceFrozen
 
@@ -115,10 +115,13 @@ class InstanceRuntime:
             raise InstanceFrozen("The instance is frozen; its data are kept, and nobody works with them.")
 
     def identity(self) -> InstanceIdentity:
-        """The instance's firm code and pool, from its own database, at most a second old."""
+        """The instance's firm code, pool and share of it, from its own database, at most a second old."""
         profile = self.access.profile()
         return InstanceIdentity(
-            instance_id=profile.instance_id, firm_code=profile.firm_code, pool=profile.pool
+            instance_id=profile.instance_id,
+            firm_code=profile.firm_code,
+            pool=profile.pool,
+            box_share=edition(profile.edition).box_share,
         )
 
     @property
@@ -133,6 +136,7 @@ class InstanceRuntime:
         """Take up transfers that nobody drives any more, and see whether any is left."""
         sent = self._jobs_sent
         await self.transfers.drive_due()
+        await self.transfers.drive_forgotten()
         # Reserved this very moment counts as well.
         until = self.clock.now() + timedelta(days=1)
         if not await to_thread.run_sync(find_left_over, self.db, until):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from app.licensing import Programmer
-from fsb_gateway import JobPending, ProgrammingJob, ProgrammingResult
+from fsb_gateway import InstanceQueueReport, JobPending, ProgrammingJob, ProgrammingResult
 
 
 class NotedProgrammer:
@@ -20,3 +20,15 @@ class NotedProgrammer:
         """Have a job programmed; see `Programmer`."""
         self._note()
         return await self._programmer.program(job, wait=wait)
+
+    async def find(self, job_id: str, *, wait: timedelta = timedelta(0)) -> ProgrammingResult | JobPending:
+        """Ask for a job; see `Programmer`."""
+        return await self._programmer.find(job_id, wait=wait)
+
+    async def cancel(self, job_id: str) -> None:
+        """Cancel a job; see `Programmer`."""
+        await self._programmer.cancel(job_id)
+
+    async def queue(self, instance_id: str) -> InstanceQueueReport:
+        """Read a queue; see `Programmer`."""
+        return await self._programmer.queue(instance_id)

@@ -23,6 +23,7 @@ from app.core.db import Database, Reader, Tx
 from app.core.ids import InstanceId, new_id
 from app.core.json import JsonObject, dump_json, load_object
 from tenancy import repository as platform
+from tenancy.box.port import FirmKeyInstaller
 from tenancy.database.port import InstanceDatabases
 from tenancy.errors import InstanceDatabaseMissing
 from tenancy.lifecycle import repository
@@ -41,7 +42,7 @@ from tenancy.lifecycle.file_store import FileStore
 from tenancy.lifecycle.plan import ERASE_INSTANCE
 from tenancy.lifecycle.state import move
 from tenancy.operation import repository as operations
-from tenancy.operation.firm_key import FirmKeyInstaller, FirmKeys
+from tenancy.operation.firm_key import FirmKeys
 from tenancy.operation.kind import NotYet, OperationKind, StepContext
 from tenancy.record import Instance
 from tenancy.server.placing import release

@@ -3,42 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 from anyio import to_thread
 
 from app.core.db import Database, Tx
 from app.core.json import JsonObject
-from fsb_gateway.box_driver import BoxSpec
-from fsb_gateway.client import BoxReport
-from tenancy import repository
+from fsb_gateway.report import FirmKeyReport
+from tenancy.box import repository
+from tenancy.box.fact import describe_key
+from tenancy.box.port import FirmKeyInstaller
 from tenancy.operation.kind import StepContext
-from tenancy.placement import SHARED_POOL
 from tenancy.record import Instance
-
-
-class FirmKeyInstaller(Protocol):
-    """What operations ask of the Firm Security Boxes; `fsb_gateway.client.FsbClient` is one."""
-
-    async def ensure_box(self, spec: BoxSpec) -> object:
-        """Set up a box, or change its pace."""
-        ...
-
-    async def remove_box(self, name: str) -> object:
-        """Take a box out of service; nothing happens if there is none."""
-        ...
-
-    async def ensure_firm_key(self, instance_id: str, firm_code: int, *, pool: str) -> object:
-        """Make a firm key unless it is there, and install it in every box of the pool."""
-        ...
-
-    async def remove_firm_key(self, instance_id: str, firm_code: int) -> object:
-        """Destroy a firm key and take it out of every box; nothing happens if there is none."""
-        ...
-
-    async def boxes(self) -> tuple[BoxReport, ...]:
-        """Every box, with the firm codes it can sign for."""
-        ...
 
 
 class FirmKeys:
@@ -53,33 +28,31 @@ class FirmKeys:
         self._db = db
         self._boxes = boxes
 
-    async def install(self, context: StepContext, instance: Instance) -> None:
-        """Put the instance's firm key into every box of its pool."""
+    async def install(self, context: StepContext, instance: Instance) -> FirmKeyReport:
+        """Put the instance's firm key into every box of its pool; the key as it is then."""
         await context.check_owner()
-        await self._boxes.ensure_firm_key(instance.instance_id, instance.firm_code, pool=instance.pool)
+        key = await self._boxes.ensure_firm_key(instance.instance_id, instance.firm_code, pool=instance.pool)
 
         def body(tx: Tx) -> JsonObject:
-            _emit(tx, "firm_key.installed", instance)
+            more: JsonObject = {**describe_key(key), "boxes": [*key.boxes]}
+            _emit(tx, context, "firm_key.installed", instance, more)
             return {}
 
         await self._once("firm_key.installed", context, body)
+        return key
 
     async def remove(self, context: StepContext, instance: Instance) -> None:
         """Destroy the instance's firm key, and take the boxes out of service that were its own."""
         await context.check_owner()
         await self._boxes.remove_firm_key(instance.instance_id, instance.firm_code)
-        known = await to_thread.run_sync(lambda: self._db.read(repository.list_boxes))
-        own = [box.name for box in known if box.pool == instance.pool != SHARED_POOL]
-        for name in own:
-            await self._boxes.remove_box(name)
+        await self._once("pool.boxes_removed", context, lambda tx: _remove_boxes(tx, instance))
+        # By what the gateway says: the rows are gone, so that whoever keeps boxes does not tell it of them again.
+        for box in await self._boxes.boxes():
+            if box.owner == instance.instance_id:
+                await self._boxes.remove_box(box.name)
 
         def body(tx: Tx) -> JsonObject:
-            # The next start of a gateway does not set up what nobody uses any more.
-            removed = [name for name in own if repository.remove_box(tx, name)]
-            if removed:
-                data: JsonObject = {"boxes": []}
-                tx.emit("pool.boxes_removed", subject=instance.pool, data=data, before={"boxes": [*removed]})
-            _emit(tx, "firm_key.removed", instance)
+            _emit(tx, context, "firm_key.removed", instance, {})
             return {}
 
         await self._once("firm_key.removed", context, body)
@@ -90,6 +63,20 @@ class FirmKeys:
         await to_thread.run_sync(lambda: self._db.run_tx(op_id, body, origin=context.origin))
 
 
-def _emit(tx: Tx, event: str, instance: Instance) -> None:
-    data: JsonObject = {"firm_code": instance.firm_code, "pool": instance.pool}
+def _remove_boxes(tx: Tx, instance: Instance) -> JsonObject:
+    own = [box.name for box in repository.list_boxes(tx) if box.spec.owner == instance.instance_id]
+    removed = [name for name in own if repository.remove_box(tx, name)]
+    if removed:
+        data: JsonObject = {"boxes": []}
+        tx.emit("pool.boxes_removed", subject=instance.pool, data=data, before={"boxes": [*removed]})
+    return {}
+
+
+def _emit(tx: Tx, context: StepContext, event: str, instance: Instance, more: JsonObject) -> None:
+    data: JsonObject = {
+        "firm_code": instance.firm_code,
+        "pool": instance.pool,
+        "operation_id": context.operation.operation_id,
+        **more,
+    }
     tx.emit(event, subject=instance.instance_id, data=data)

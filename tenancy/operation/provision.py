@@ -31,13 +31,15 @@ from tenancy import repository
 from tenancy.access import repository as access
 from tenancy.access.client.repository import NewClient, add_client
 from tenancy.access.policy import check_scopes
+from tenancy.box.port import FirmKeyInstaller
+from tenancy.box.repository import add_box, list_boxes
 from tenancy.contract.service import ContractService
 from tenancy.credential import CLIENT_SECRET_PREFIX, CredentialKey, make_secret
 from tenancy.database.port import InstanceDatabases
 from tenancy.database.repository import list_visible_databases
 from tenancy.errors import InstanceNotReady
 from tenancy.name import check_name, make_username
-from tenancy.operation.firm_key import FirmKeyInstaller, FirmKeys
+from tenancy.operation.firm_key import FirmKeys
 from tenancy.operation.kind import OperationKind, StepContext
 from tenancy.operation.plan import FIRST_CLIENT, PROVISION_INSTANCE, Operation
 from tenancy.placement import BoxKind, find_edition, place_instance
@@ -93,13 +95,6 @@ class InstanceProvisioner:
             on_finished=_finish,
         )
 
-    async def restore_boxes(self) -> int:
-        """Set every known box up again, for a gateway that has just started and knows none; returns how many."""
-        known = await to_thread.run_sync(lambda: self._db.read(repository.list_boxes))
-        for spec in known:
-            await self._boxes.ensure_box(spec)
-        return len(known)
-
     async def _create_database(self, context: StepContext) -> None:
         instance_id = InstanceId(context.object_id)
         await context.check_owner()
@@ -122,7 +117,7 @@ class InstanceProvisioner:
         wanted = self._boxes_of(instance)
 
         def body(tx: Tx) -> JsonObject:
-            added = [spec.name for spec in wanted if repository.add_box(tx, spec)]
+            added = [spec.name for spec in wanted if add_box(tx, spec)]
             if added:
                 tx.emit("pool.boxes_added", subject=instance.pool, data={"boxes": [*added]})
             return {}
@@ -130,11 +125,11 @@ class InstanceProvisioner:
         await self._write(context.origin, body)
         names = {spec.name for spec in wanted}
         # A box known before keeps its own pace, whatever new ones get.
-        known = await to_thread.run_sync(lambda: self._db.read(repository.list_boxes))
+        known = await to_thread.run_sync(lambda: self._db.read(list_boxes))
         await context.check_owner()
-        for spec in known:
-            if spec.name in names:
-                await self._boxes.ensure_box(spec)
+        for box in known:
+            if box.name in names:
+                await self._boxes.ensure_box(box.told)
         await self._keys.install(context, instance)
 
     async def _remove_firm_key(self, context: StepContext) -> None:
@@ -195,7 +190,13 @@ class InstanceProvisioner:
 
     def _boxes_of(self, instance: Instance) -> tuple[BoxSpec, ...]:
         edition = find_edition(instance.edition)
-        placed = place_instance(instance.placement_name, edition, lines=instance.lines, kind=self._kind)
+        placed = place_instance(
+            instance.placement_name,
+            edition,
+            lines=instance.lines,
+            instance_id=instance.instance_id,
+            kind=self._kind,
+        )
         return placed.boxes
 
     async def _get_instance(self, context: StepContext) -> Instance:

@@ -19,10 +19,12 @@ from editions.correction import check_voidable, void
 from editions.metering import find_quota
 from editions.period import Month
 from tenancy import repository
+from tenancy.box.key_teller import KeyTeller
+from tenancy.box.port import FirmKeyInstaller
 from tenancy.database.port import InstanceDatabases
 from tenancy.errors import InstanceNotReady
 from tenancy.lifecycle.errors import InstanceErased
-from tenancy.operation.firm_key import FirmKeyInstaller, FirmKeys
+from tenancy.operation.firm_key import FirmKeys
 from tenancy.operation.kind import OperationKind, StepContext
 from tenancy.operation.plan import OperationPlan, StepPlan
 from tenancy.operation.start import start_operation
@@ -61,6 +63,7 @@ class StaffOperations:
         self._db = db
         self._databases = databases
         self._keys = FirmKeys(db, boxes)
+        self._teller = KeyTeller(db, databases)
 
     def kinds(self) -> tuple[OperationKind, ...]:
         """What the runner needs."""
@@ -112,7 +115,8 @@ class StaffOperations:
         instance = await to_thread.run_sync(
             lambda: self._db.read(lambda reader: repository.get_instance(reader, instance_id))
         )
-        await self._keys.install(context, instance)
+        key = await self._keys.install(context, instance)
+        await self._teller.tell_customer(context, "firm_key.installed", key)
 
     async def _revoke_tokens(self, context: StepContext) -> None:
         await self._write(context, lambda tx: revoke_tokens(tx, context.object_id))

@@ -120,6 +120,7 @@ _ROTATE: Update = (
 
 _ADD_APPROVAL = insert(_approval)
 _GET_APPROVAL = select(_approval).where(_approval.c.approval_id == bindparam("b_approval"))
+_APPROVAL_OF = select(_approval).where(_approval.c.operation_id == bindparam("b_operation")).limit(1)
 _OPEN_APPROVAL = select(_approval).where(_approval.c.open_key == bindparam("b_key"))
 _LIST_APPROVALS = (
     select(_approval)
@@ -344,6 +345,12 @@ def get_approval(reader: Reader, approval_id: str) -> Approval:
     if row is None:
         raise ApprovalNotFound("There is no such request for approval.")
     return _to_approval(row, reader.now)
+
+
+def find_approval_of(reader: Reader, operation_id: OperationId) -> Approval | None:
+    """The request whose approval started an operation."""
+    row = reader.first(_APPROVAL_OF, {"b_operation": operation_id})
+    return None if row is None else _to_approval(row, reader.now)
 
 
 def find_open_approval(reader: Reader, action: str, object_id: str) -> Approval | None:

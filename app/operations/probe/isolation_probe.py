@@ -31,7 +31,6 @@ from app.core.errors import DomainError
 from app.core.ids import InstanceId, new_id
 from app.core.json import JsonObject
 from app.core.origin import system_origin
-from app.licensing import Programmer
 from app.operations.probe import repository
 from app.operations.probe.isolation import (
     PROBE,
@@ -42,7 +41,7 @@ from app.operations.probe.isolation import (
     ProbeRunning,
     choose_pairs,
 )
-from fsb_gateway import ProgrammingJob, ProgrammingStep
+from fsb_gateway import JobPending, ProgrammingJob, ProgrammingResult, ProgrammingStep
 from tenancy import ApiClient, Instance, InstanceDatabases, InstanceProfile, InstanceService
 from tenancy.database.repository import list_visible_databases
 
@@ -58,6 +57,8 @@ our own decision."""
 _JOB_DEADLINE: Final = timedelta(seconds=10)
 _PAGE: Final = 100
 _ALIVE: Final = ("ready", "frozen")
+_FOREIGN: Final = ("firm_code_not_owned", "pool_foreign")
+"""How a gateway refuses what is another instance's."""
 _SOME_KEY: Final = {
     "kty": "EC",
     "crv": "P-256",
@@ -93,6 +94,14 @@ class Door(Protocol):
         ...
 
 
+class JobTaker(Protocol):
+    """The gateway, as far as the probe tries it."""
+
+    async def program(self, job: ProgrammingJob, *, wait: timedelta) -> ProgrammingResult | JobPending:
+        """Have a job programmed."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeParts:
     """What the probe asks.
@@ -105,7 +114,7 @@ class ProbeParts:
     platform_db: Database
     databases: InstanceDatabases
     instances: InstanceService
-    programmer: Programmer
+    programmer: JobTaker
     list_clients: Callable[[InstanceId], Sequence[ApiClient]]
     profile_of: Callable[[Database], InstanceProfile]
 
@@ -255,10 +264,20 @@ class IsolationProbe:
         return ("broken", "the cursor was accepted") if taken else ("held", "refused")
 
     async def _try_firm_key(self, own: Instance, other: Instance) -> tuple[Outcome, str]:
+        """The other's firm code in a job of one's own, sent to the pool of either."""
+        refused = []
+        for pool in dict.fromkeys((other.pool, own.pool)):
+            code = await self._send_foreign(own, other, pool)
+            if code is None:
+                return "broken", f"pool {pool} took the job"
+            refused.append(code)
+        return "held", ", ".join(refused)
+
+    async def _send_foreign(self, own: Instance, other: Instance, pool: str) -> str | None:
         job = ProgrammingJob(
             job_id=new_id("probe"),
             instance_id=own.instance_id,
-            pool=other.pool,
+            pool=pool,
             firm_code=other.firm_code,
             container_serial="1-0",
             container_key=_SOME_KEY,
@@ -270,10 +289,10 @@ class IsolationProbe:
         try:
             await self._parts.programmer.program(job, wait=_JOB_DEADLINE)
         except DomainError as error:
-            if error.code == "firm_code_not_owned":
-                return "held", error.code
+            if error.code in _FOREIGN:
+                return error.code
             raise
-        return "broken", "the job was taken"
+        return None
 
     # Instances and results.
 

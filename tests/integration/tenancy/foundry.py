@@ -14,8 +14,11 @@ from app.core.db import Database, Tx, TxAnswer
 from app.core.ids import CustomerId, InstanceId, OperationId
 from app.core.json import JsonObject
 from app.core.origin import UNNAMED, Origin
-from fsb_gateway import BoxReport, BoxSpec, FsbClient, Gateway, Keystore, create_gateway_app
+from fsb_gateway import BoxSpec, FsbClient, Gateway, Keystore, create_gateway_app
+from fsb_gateway.embedded import embedded_boxes
+from fsb_gateway.report import BoxReport, FirmKeyReport, PoolReport
 from tenancy import (
+    BoxCare,
     ContractService,
     CustomerService,
     FirstClient,
@@ -102,14 +105,32 @@ class FusedFsb:
     async def remove_box(self, name: str) -> None:
         await self._fused(self.client.remove_box(name))
 
-    async def ensure_firm_key(self, instance_id: str, firm_code: int, *, pool: str) -> object:
+    async def ensure_firm_key(self, instance_id: str, firm_code: int, *, pool: str) -> FirmKeyReport:
         return await self._fused(self.client.ensure_firm_key(instance_id, firm_code, pool=pool))
 
     async def remove_firm_key(self, instance_id: str, firm_code: int) -> None:
         await self._fused(self.client.remove_firm_key(instance_id, firm_code))
 
+    async def copy_firm_key(self, firm_code: int, *, to: str) -> FirmKeyReport:
+        return await self._fused(self.client.copy_firm_key(firm_code, to=to))
+
+    async def drop_firm_key(self, firm_code: int, *, box: str) -> None:
+        await self._fused(self.client.drop_firm_key(firm_code, box=box))
+
+    async def rotate_firm_key(self, firm_code: int, *, key_id: str) -> FirmKeyReport:
+        return await self._fused(self.client.rotate_firm_key(firm_code, key_id=key_id))
+
+    async def retire_firm_key(self, firm_code: int) -> FirmKeyReport:
+        return await self._fused(self.client.retire_firm_key(firm_code))
+
     async def boxes(self) -> tuple[BoxReport, ...]:
         return await self.client.boxes()
+
+    async def pools(self) -> tuple[PoolReport, ...]:
+        return await self.client.pools()
+
+    async def firm_keys(self) -> tuple[FirmKeyReport, ...]:
+        return await self.client.firm_keys()
 
     async def _fused(self, call: Coroutine[object, object, T]) -> T:
         answer = await call
@@ -149,25 +170,34 @@ class Foundry:
 
     def service(self) -> OperationService:
         """For decisions of staff; its gateway is never called."""
-        fsb = FusedFsb(FsbClient.in_process(create_gateway_app(self._gateway())), self.fuse)
-        return OperationService(self.platform, [self._provisioner(fsb).operation_kind()])
+        fsb = FusedFsb(FsbClient.in_process(create_gateway_app(self.gateway())), self.fuse)
+        care = BoxCare(self.platform, self.databases, fsb)
+        return OperationService(self.platform, self._kinds(fsb, care))
 
-    def _gateway(self) -> Gateway:
-        return Gateway(self.keystore, self.folder / "journals", clock=self.clock)
+    def _kinds(self, fsb: FusedFsb, care: BoxCare) -> list[OperationKind]:
+        return [self._provisioner(fsb).operation_kind(), *care.kinds()]
+
+    def gateway(self) -> Gateway:
+        """Not started."""
+        boxes = self.folder / "boxes"
+
+        make_box = embedded_boxes(boxes, self.keystore, clock=self.clock)
+        return Gateway(self.keystore, boxes, clock=self.clock, make_box=make_box)
 
     def run(self) -> None:
         """Take over what a dead process left, and work until nothing is due."""
         asyncio.run(self._run())
 
     async def _run(self) -> None:
-        gateway = self._gateway()
-        client = FsbClient.in_process(create_gateway_app(gateway))
+        gateway = self.gateway()
+        await gateway.start()
+        fsb = FusedFsb(FsbClient.in_process(create_gateway_app(gateway)), self.fuse)
         try:
-            provisioner = self._provisioner(FusedFsb(client, self.fuse))
-            await provisioner.restore_boxes()
-            kind = self._fused(provisioner.operation_kind())
+            care = BoxCare(self.platform, self.databases, fsb)
+            await care.keeper.reconcile()
+            kinds = [self._fused(each) for each in self._kinds(fsb, care)]
             runner = OperationRunner(
-                self.platform, [kind], owner=OWNER, patience=Patience(attempts=self.attempts)
+                self.platform, kinds, owner=OWNER, patience=Patience(attempts=self.attempts)
             )
             await runner.take_over()
             while await runner.run_due():

@@ -18,6 +18,7 @@ from editions.catalog import EDITIONS
 from fsb_gateway.error import FsbUnavailable
 from tenancy import FirstClient, InstanceCreate, Operation, Server, StepContext
 from tenancy.access import repository as access_repository
+from tenancy.box.repository import list_boxes
 from tenancy.database.repository import list_homes
 from tenancy.errors import (
     CustomerNotFound,
@@ -30,7 +31,6 @@ from tenancy.errors import (
 )
 from tenancy.operation.plan import PROVISION_INSTANCE
 from tenancy.operation.repository import put_operation
-from tenancy.repository import list_boxes
 from tenancy.server import repository as servers
 from tests.integration.tenancy.world import PATIENCE, World
 from tests.service.crowd import at_once
@@ -310,9 +310,10 @@ def test_restarted_gateway_gets_every_box_again_at_its_own_pace(world: World) ->
     world.ready_instance("acme", "high_availability")
     world.ready_instance("beta", "datacenter")
     before = dict(world.fsb.specs)
-    world.fsb.specs.clear()
-    assert anyio.run(world.provisioner.restore_boxes) == 3
+    world.fsb.rack.clear()
+    assert anyio.run(world.boxes.keeper.reconcile) == 3
     assert world.fsb.specs == before
+    assert anyio.run(world.boxes.keeper.reconcile) == 0
 
 
 def test_unknown_instance_and_wrong_database_are_told_apart(world: World) -> None:

@@ -15,10 +15,10 @@ from app.core.ids import InstanceId
 from app.core.outbox import list_events
 from tenancy.access import repository as access
 from tenancy.access.client.repository import list_known
+from tenancy.box.repository import list_boxes
 from tenancy.database.repository import list_homes
 from tenancy.errors import InstanceNotFound
 from tenancy.operation.plan import PROVISION_INSTANCE
-from tenancy.repository import list_boxes
 from tests.integration.tenancy.foundry import Foundry
 from tests.integration.tenancy.world import World
 
@@ -98,8 +98,8 @@ def check_ready(foundry: Foundry, instance_id: InstanceId) -> None:
     assert profile is not None
     assert profile.instance_id == instance_id
     assert [known.client.name for known in database.read(list_known)] == ["erp"]
-    keys = foundry.keystore.firm_keys(instance.pool).keys
-    assert [key.instance_id for key in keys] == [instance_id]
+    owners = [each.binding.instance_id for each in foundry.keystore.records()]
+    assert owners.count(instance_id) == 1
     told = happened(foundry.platform, instance_id)
     assert [told.count(each) for each in ("firm_key.installed", "instance.ready")] == [1, 1]
 
@@ -147,7 +147,7 @@ def check_gone(foundry: Foundry, instance_id: InstanceId) -> None:
         foundry.instances.get_instance(instance_id)
     assert foundry.platform.read(list_homes) == []
     assert foundry.platform.read(list_boxes) == []
-    assert foundry.keystore.firm_keys("acme").keys == ()
+    assert [each for each in foundry.keystore.records() if each.binding.instance_id == instance_id] == []
     assert not list(foundry.folder.rglob(f"*{instance_id}*.db*"))
     told = happened(foundry.platform, instance_id)
     assert told.count("firm_key.installed") == told.count("firm_key.removed") == 1

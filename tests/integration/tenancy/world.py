@@ -6,16 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
-import anyio.lowlevel
-
 from app.core.db import Database
 from app.core.ids import CustomerId, InstanceId, OperationId
 from app.core.outbox import list_events
-from fsb_gateway.box_driver import BoxSpec
-from fsb_gateway.client import BoxReport
 from tenancy import (
     AccessCache,
     AccessService,
+    BoxCare,
     ClientService,
     ContractService,
     CredentialKey,
@@ -36,61 +33,12 @@ from tenancy import (
 )
 from tenancy.operation.kind import OperationKind, StepAction
 from tenancy.operation.plan import PROVISION_INSTANCE
+from tests.fake.box_gateway import FakeGateway
 from tests.fake.clock import FakeClock
 from tests.integration.tenancy.idle import run_until_idle
 
 KEY = CredentialKey(bytes(range(32)))
 PATIENCE = Patience(attempts=3, first_pause=timedelta(seconds=1), longest_pause=timedelta(seconds=4))
-
-
-class FakeFsb:
-    """Remembers what was asked of the gateway; fails while `failures` holds errors."""
-
-    def __init__(self) -> None:
-        self.specs: dict[str, BoxSpec] = {}
-        self.keys: dict[int, tuple[str, str]] = {}
-        self.failures: list[Exception] = []
-
-    async def ensure_box(self, spec: BoxSpec) -> object:
-        await anyio.lowlevel.checkpoint()
-        if self.failures:
-            raise self.failures.pop(0)
-        self.specs[spec.name] = spec
-        return None
-
-    async def remove_box(self, name: str) -> None:
-        await anyio.lowlevel.checkpoint()
-        self.specs.pop(name, None)
-
-    async def ensure_firm_key(self, instance_id: str, firm_code: int, *, pool: str) -> object:
-        await anyio.lowlevel.checkpoint()
-        assert any(spec.pool == pool for spec in self.specs.values()), "a pool's boxes come first"
-        owner = self.keys.setdefault(firm_code, (instance_id, pool))
-        assert owner == (instance_id, pool)
-        return None
-
-    async def remove_firm_key(self, instance_id: str, firm_code: int) -> None:
-        await anyio.lowlevel.checkpoint()
-        if self.failures:
-            raise self.failures.pop(0)
-        assert self.keys.get(firm_code, (instance_id,))[0] == instance_id
-        self.keys.pop(firm_code, None)
-
-    async def boxes(self) -> tuple[BoxReport, ...]:
-        await anyio.lowlevel.checkpoint()
-        return tuple(
-            BoxReport(
-                name=spec.name,
-                pool=spec.pool,
-                driver=spec.driver,
-                state="ready",
-                jobs_done=0,
-                operations_done=0,
-                busy_seconds=0.0,
-                firm_codes=tuple(code for code, (_, pool) in self.keys.items() if pool == spec.pool),
-            )
-            for spec in self.specs.values()
-        )
 
 
 @dataclass
@@ -100,9 +48,11 @@ class World:
     platform: Database
     databases: InstanceDatabases
     clock: FakeClock
-    fsb: FakeFsb = field(default_factory=FakeFsb)
+    fsb: FakeGateway = field(init=False)
 
     def __post_init__(self) -> None:
+        self.fsb = FakeGateway(clock=self.clock)
+        self.boxes = BoxCare(self.platform, self.databases, self.fsb)
         opener = InstanceOpener(self.platform, self.databases)
         self.customers = CustomerService(self.platform)
         self.instances = InstanceService(self.platform)

@@ -1,0 +1,132 @@
+"""What no member of staff does alone about boxes and firm keys, and what is looked at before."""
+
+from __future__ import annotations
+
+from typing import Final, cast
+
+from app.core.db import Reader, Tx
+from app.core.ids import InstanceId, OperationId
+from app.core.json import JsonObject
+from fsb_gateway.error import BoxSpecInvalid
+from tenancy import repository as instances
+from tenancy.box import plan, repository
+from tenancy.box.errors import BoxNameTaken, BoxStateUnfit
+from tenancy.box.key_plan import check_destination
+from tenancy.box.record import check_loan, check_new, check_not_last, check_state, owner_of_pool
+from tenancy.box.service import find_home
+from tenancy.box.spec_json import read_spec
+from tenancy.lifecycle.state import check_state as check_instance_state
+from tenancy.operation.plan import OperationPlan
+from tenancy.operation.start import start_operation
+from tenancy.record import InstanceState
+from tenancy.staff.approval import Check, GuardedActions, Start
+from tenancy.staff.operation import check_running
+
+_SILENT: Final[frozenset[InstanceState]] = frozenset({"ended"})
+"""A retired key never comes back, so that nobody may need it any more."""
+
+
+def register_box_actions(guarded: GuardedActions) -> None:
+    """Make these operations something that a second person has to approve."""
+    for action, steps, check in (
+        ("addBox", plan.ADD_BOX, check_addition),
+        ("removeBox", plan.REMOVE_BOX, check_removal),
+        ("lendBox", plan.LEND_BOX, check_lending),
+        ("copyFirmKey", plan.COPY_FIRM_KEY, check_copy),
+        ("moveFirmKey", plan.MOVE_FIRM_KEY, check_move),
+        ("rotateFirmKey", plan.ROTATE_FIRM_KEY, check_running),
+        ("retireFirmKey", plan.RETIRE_FIRM_KEY, check_retirement),
+    ):
+        guarded.register(action, _starter(steps, check), check=check)
+
+
+def check_addition(reader: Reader, name: str, parameters: JsonObject) -> None:
+    """Whether a box can join.
+
+    Raises:
+        BoxNameTaken: there is one of that name.
+        PoolUnknown: nobody uses its pool.
+        BoxSpecInvalid: no box is like that, or the pool belongs to somebody else than was said.
+    """
+    spec = read_spec(name, cast(JsonObject, parameters["box"]))
+    check_new(spec)
+    if repository.find_box(reader, name) is not None:
+        raise BoxNameTaken("A box has that name already.", box=name)
+    if owner_of_pool(spec.pool, repository.list_key_homes(reader)) != spec.owner:
+        raise BoxSpecInvalid("the pool belongs to somebody else", field="pool")
+
+
+def check_removal(reader: Reader, name: str, _parameters: JsonObject) -> None:
+    """Whether a box can leave; that no key is lost with it is looked at by the gateway's word.
+
+    Raises:
+        BoxUnknown, BoxStateUnfit: there is none, or it is joining, leaving or lent.
+        BoxLast: instances use its pool, and no other box of it takes work.
+    """
+    box = repository.get_box(reader, name)
+    check_state(box, "active")
+    if box.spec.lent_to is not None:
+        raise BoxStateUnfit("The box is lent; have it returned first.", box=name, lent_to=box.spec.lent_to)
+    if any(home.pool == box.spec.pool for home in repository.list_key_homes(reader)):
+        check_not_last(box, repository.list_boxes(reader), now=reader.now)
+
+
+def check_lending(reader: Reader, name: str, parameters: JsonObject) -> None:
+    """Whether a box can be lent.
+
+    Raises:
+        BoxUnknown, BoxStateUnfit: there is none, or it is joining, leaving or lent.
+        PoolUnknown, LoanUnfit: not to that pool, or not for so long.
+        BoxLast: no other box of its own pool takes work, and nobody said that this is meant.
+    """
+    box = repository.get_box(reader, name)
+    pool, hours = str(parameters["to"]), cast(int, parameters["hours"])
+    check_loan(box, to=pool, hours=hours)
+    owner_of_pool(pool, repository.list_key_homes(reader))
+    if not parameters.get("force"):
+        check_not_last(box, repository.list_boxes(reader), now=reader.now)
+
+
+def check_copy(reader: Reader, instance_id: str, parameters: JsonObject) -> None:
+    """Whether a key can be brought into a box.
+
+    Raises:
+        InstanceNotFound, InstanceNotReady, InstanceErased: the instance serves nobody.
+        BoxUnknown, BoxStateUnfit, PoolForeign: not into that box.
+    """
+    check_running(reader, instance_id, parameters)
+    box = repository.get_box(reader, str(parameters["to"]))
+    check_state(box, "active")
+    check_destination(box, find_home(reader, instance_id))
+
+
+def check_move(reader: Reader, instance_id: str, parameters: JsonObject) -> None:
+    """Whether a key can be moved between two boxes.
+
+    Raises:
+        DomainError: see `check_copy`.
+        BoxSpecInvalid: from a box to itself.
+    """
+    check_copy(reader, instance_id, parameters)
+    repository.get_box(reader, str(parameters["from"]))
+    if parameters["from"] == parameters["to"]:
+        raise BoxSpecInvalid("a key is moved from one box to another", field="to")
+
+
+def check_retirement(reader: Reader, instance_id: str, _parameters: JsonObject) -> None:
+    """Whether nobody needs a key any more.
+
+    Raises:
+        InstanceNotFound: there is no such instance.
+        InstanceStateUnfit: it serves.
+    """
+    check_instance_state(instances.get_instance(reader, InstanceId(instance_id)), _SILENT)
+
+
+def _starter(steps: OperationPlan, check: Check) -> Start:
+    def start(tx: Tx, object_id: str, parameters: JsonObject) -> OperationId:
+        # Hours may have passed since it was asked for.
+        check(tx, object_id, parameters)
+        return start_operation(tx, steps, object_id=object_id, parameters=parameters)
+
+    return start

@@ -1,0 +1,93 @@
+"""Firm keys on their way between boxes: what steps of operations do, each safe to repeat."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+from anyio import to_thread
+
+from app.core.db import Database
+from fsb_gateway.error import FirmKeyMissing
+from fsb_gateway.report import FirmKeyReport
+from tenancy.box import repository
+from tenancy.box.fact import find_report
+from tenancy.box.key_plan import keys_lacking
+from tenancy.box.key_teller import KeyTeller
+from tenancy.box.port import BoxGateway
+from tenancy.box.record import KeyHome
+from tenancy.operation.kind import StepContext
+
+
+class KeyMover:
+    """Copies keys into boxes and drops them there; they leave a box only wrapped to the other one.
+
+    Args:
+        db: the platform database.
+        gateway: whose boxes they are.
+        teller: writes each of them down.
+    """
+
+    def __init__(self, db: Database, gateway: BoxGateway, teller: KeyTeller) -> None:
+        self._db = db
+        self._gateway = gateway
+        self._teller = teller
+
+    async def homes(self) -> list[KeyHome]:
+        """Where each instance's key belongs."""
+        return await to_thread.run_sync(lambda: self._db.read(repository.list_key_homes))
+
+    async def find(self, firm_code: int) -> FirmKeyReport:
+        """A key as it is now.
+
+        Raises:
+            FirmKeyMissing: the gateway knows none of that firm code.
+        """
+        found = find_report(await self._gateway.firm_keys(), firm_code)
+        if found is None:
+            raise FirmKeyMissing("there is no key of this firm code", firm_code=firm_code)
+        return found
+
+    async def copy(self, context: StepContext, firm_code: int, *, to: str) -> None:
+        """Bring a key into a box."""
+        await context.check_owner()
+        key = await self._gateway.copy_firm_key(firm_code, to=to)
+        await self._teller.tell(context, "firm_key.copied", key, more={"to": to, "boxes": list(key.boxes)})
+
+    async def drop(self, context: StepContext, firm_code: int, *, box: str) -> None:
+        """Destroy a key in a box; it stays in the others."""
+        key = await self.find(firm_code)
+        await context.check_owner()
+        await self._gateway.drop_firm_key(firm_code, box=box)
+        left = [name for name in key.boxes if name != box]
+        await self._teller.tell(context, "firm_key.dropped", key, more={"from": box, "boxes": [*left]})
+
+    async def copy_lacking(self, context: StepContext, *, pool: str, to: str) -> None:
+        """Bring every key of a pool into a box, and note each in the operation's log."""
+        keys = await self._gateway.firm_keys()
+        lacking = keys_lacking(to, pool=pool, keys=keys, homes=await self.homes())
+        active = {key.firm_code for key in keys if key.state == "active"}
+        codes = [code for code in await self._settle(context, "copied", lacking) if code in active]
+        for number, firm_code in enumerate(codes, start=1):
+            await self.copy(context, firm_code, to=to)
+            await context.note(f"Key of firm code {firm_code} copied, {number} of {len(codes)}.")
+
+    async def drop_all(self, context: StepContext, codes: Sequence[int], *, box: str) -> None:
+        """Destroy keys in a box, and note each in the operation's log."""
+        known = {key.firm_code for key in await self._gateway.firm_keys()}
+        chosen = [code for code in await self._settle(context, "dropped", codes) if code in known]
+        for number, firm_code in enumerate(chosen, start=1):
+            await self.drop(context, firm_code, box=box)
+            await context.note(f"Key of firm code {firm_code} dropped, {number} of {len(chosen)}.")
+
+    async def _settle(self, context: StepContext, what: str, codes: Sequence[int]) -> list[int]:
+        """Which keys a step is about: what it found at its first attempt, and what has come since.
+
+        A repeat does those of the first attempt again, so that the one is told too that was done when it was killed.
+        """
+        operation = context.operation
+        op_id = f"firm_keys.{what}:{operation.operation_id}:{operation.step.name}:{operation.state}"
+        answer = await to_thread.run_sync(
+            lambda: self._db.run_tx(op_id, lambda _tx: {"codes": [*codes]}, origin=context.origin)
+        )
+        return sorted({*cast(list[int], answer.value["codes"]), *codes})

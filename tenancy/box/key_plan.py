@@ -1,0 +1,81 @@
+"""Which firm keys a box needs, has too many of, or must not lose. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fsb_gateway.error import BoxLast, FirmKeyMissing, PoolForeign
+from fsb_gateway.report import FirmKeyReport
+from tenancy.box.record import BoxRecord, KeyHome
+
+
+def keys_lacking(
+    box: str, *, pool: str, keys: Sequence[FirmKeyReport], homes: Sequence[KeyHome]
+) -> list[int]:
+    """Firm codes of a pool whose key the box does not hold; in order, so that a repeat goes on where it was."""
+    codes = {home.firm_code for home in homes if home.pool == pool}
+    return sorted(
+        key.firm_code
+        for key in keys
+        if key.firm_code in codes and key.state == "active" and box not in key.boxes
+    )
+
+
+def keys_held(box: str, keys: Sequence[FirmKeyReport]) -> list[int]:
+    """Firm codes whose key a box holds."""
+    return sorted(key.firm_code for key in keys if box in key.boxes)
+
+
+def keys_foreign(box: BoxRecord, keys: Sequence[FirmKeyReport], homes: Sequence[KeyHome]) -> list[int]:
+    """Firm codes of other pools that a box holds; of those nobody knows any more none: a human has to look."""
+    others = {home.firm_code for home in homes if home.pool != box.spec.pool}
+    return sorted(key.firm_code for key in keys if box.name in key.boxes and key.firm_code in others)
+
+
+def check_held_elsewhere(
+    box: str,
+    codes: Sequence[int],
+    *,
+    keys: Sequence[FirmKeyReport],
+    homes: Sequence[KeyHome],
+    boxes: Sequence[BoxRecord],
+) -> None:
+    """Refuse that a key leaves a box if no other box of its own pool holds it: a lent box gives it back some day.
+
+    Raises:
+        BoxLast: names the first such firm code.
+    """
+    pool_of = {home.firm_code: home.pool for home in homes}
+    staying = {each.name: each.spec.pool for each in boxes if each.state == "active" and each.name != box}
+    by_code = {key.firm_code: key for key in keys}
+    for code in codes:
+        pool = pool_of.get(code)
+        if pool is None:
+            continue
+        if not any(staying.get(name) == pool for name in by_code[code].boxes):
+            raise BoxLast(
+                f"no other box of pool {pool} holds the key of firm code {code}",
+                box=box,
+                pool=pool,
+                firm_code=code,
+            )
+
+
+def check_destination(box: BoxRecord, home: KeyHome) -> None:
+    """Refuse to bring a key where no job for it will ever come.
+
+    Raises:
+        PoolForeign: the box neither belongs to the key's pool nor is lent to it.
+    """
+    if home.pool not in (box.spec.pool, box.spec.lent_to):
+        raise PoolForeign(f"box {box.name} does not work for pool {home.pool}", box=box.name, pool=home.pool)
+
+
+def check_source(box: str, key: FirmKeyReport) -> None:
+    """Refuse to take a key from where it is not.
+
+    Raises:
+        FirmKeyMissing: the box does not hold it.
+    """
+    if box not in key.boxes:
+        raise FirmKeyMissing(f"box {box} does not hold the key", box=box, firm_code=key.firm_code)

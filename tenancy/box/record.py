@@ -1,0 +1,192 @@
+"""Boxes as staff want them, and what may be changed about them. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final, Literal
+
+from app.core.ids import InstanceId
+from fsb_gateway.box_driver import BoxSpec, Faults, TokenSpec, TransactionModel, check_spec
+from fsb_gateway.error import BoxLast, BoxSpecInvalid, PoolUnknown
+from tenancy.box.errors import BoxStateUnfit, LoanUnfit
+from tenancy.placement import SHARED_POOL
+
+BoxState = Literal["joining", "active", "leaving"]
+
+LONGEST_LOAN: Final = timedelta(days=30)
+"""A box that is needed for longer belongs to the pool. Our own decision."""
+MOST_LOADED: Final = 10_000_000
+"""Transactions in one loading: more is a typing error. Our own decision."""
+_NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{1,58}[a-z0-9])\Z")
+"""Fits an object id; longer than any name that provisioning makes of an instance's."""
+_PATH: Final = re.compile(r"/[\x21-\x7e]{1,254}\Z")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoxRecord:
+    """A box in the platform database.
+
+    Attributes:
+        spec: as staff said it.
+        state: `joining` until it has the keys of its pool; `leaving` once it is to go.
+        version: for If-Match; raised by every change.
+    """
+
+    spec: BoxSpec
+    state: BoxState
+    version: int
+    created_at: datetime
+
+    @property
+    def name(self) -> str:
+        """Of the box."""
+        return self.spec.name
+
+    @property
+    def told(self) -> BoxSpec:
+        """What the gateway is told: only an active box takes work."""
+        return replace(self.spec, drained=self.spec.drained or self.state != "active")
+
+    def is_lent_at(self, now: datetime) -> bool:
+        """Whether it works for another pool at this moment."""
+        return self.spec.pool_at(now) != self.spec.pool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyHome:
+    """Where the firm key of an instance belongs."""
+
+    instance_id: InstanceId
+    firm_code: int
+    pool: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoxChange:
+    """What changes; None leaves it as it is."""
+
+    operation_time: timedelta | None = None
+    jitter: float | None = None
+    faults: Faults | None = None
+    token: TokenSpec | None = None
+    transactions: TransactionModel | None = None
+
+    def of(self, spec: BoxSpec) -> BoxSpec:
+        """The specification afterwards.
+
+        Raises:
+            BoxSpecInvalid: no box is like that.
+        """
+        if self.transactions == "unlimited" and spec.transactions_loaded:
+            raise BoxSpecInvalid("transactions have been loaded into this box", field="transactions")
+        changed = replace(
+            spec,
+            operation_time=spec.operation_time if self.operation_time is None else self.operation_time,
+            jitter=spec.jitter if self.jitter is None else self.jitter,
+            faults=spec.faults if self.faults is None else self.faults,
+            token=spec.token if self.token is None else self.token,
+            transactions=spec.transactions if self.transactions is None else self.transactions,
+        )
+        check_new(changed)
+        return changed
+
+
+def check_new(spec: BoxSpec) -> None:
+    """Refuse a box that cannot be set up.
+
+    Raises:
+        JobMalformed, BoxSpecInvalid: what is wrong with it.
+    """
+    if not _NAME.match(spec.name):
+        raise BoxSpecInvalid(
+            "the name of a box has 3 to 60 small letters, digits and hyphens, no hyphen first or last",
+            field="name",
+        )
+    check_spec(spec)
+    if spec.token is not None:
+        for field in ("module", "pin_file"):
+            if not _PATH.match(getattr(spec.token, field)):
+                raise BoxSpecInvalid("a path begins at the root and has no spaces", field=f"token.{field}")
+        if not spec.token.label or not spec.token.label.isprintable():
+            raise BoxSpecInvalid("a token has a label", field="token.label")
+
+
+def load(spec: BoxSpec, number: int) -> BoxSpec:
+    """The specification after transactions were loaded.
+
+    Raises:
+        BoxSpecInvalid: nothing is deducted in this box, or the number is out of range.
+    """
+    if spec.transactions == "unlimited":
+        raise BoxSpecInvalid("nothing is deducted in this box", field="transactions")
+    if not 1 <= number <= MOST_LOADED:
+        raise BoxSpecInvalid(f"1 to {MOST_LOADED} transactions are loaded at once", field="number")
+    loaded = replace(spec, transactions_loaded=spec.transactions_loaded + number)
+    check_spec(loaded)
+    return loaded
+
+
+def owner_of_pool(pool: str, homes: Sequence[KeyHome]) -> InstanceId | None:
+    """Whose a pool is; None: shared.
+
+    Raises:
+        PoolUnknown: no instance uses a pool of that name, and it is not the shared one.
+    """
+    if pool == SHARED_POOL:
+        return None
+    owners = [home.instance_id for home in homes if home.pool == pool]
+    if not owners:
+        raise PoolUnknown(f"no instance has a pool {pool[:64]}", pool=pool[:64])
+    return owners[0]
+
+
+def check_state(record: BoxRecord, *states: BoxState) -> None:
+    """Refuse what a box is in no state for.
+
+    Raises:
+        BoxStateUnfit: it is joining or leaving.
+    """
+    if record.state not in states:
+        raise BoxStateUnfit(f"The box is {record.state}.", box=record.name, state=record.state)
+
+
+def check_loan(record: BoxRecord, *, to: str, hours: int) -> timedelta:
+    """How long a box is lent.
+
+    Raises:
+        BoxStateUnfit: it is joining or leaving, or lent already.
+        LoanUnfit: to its own pool, or for no time, or too long.
+    """
+    check_state(record, "active")
+    if record.spec.lent_to is not None:
+        raise BoxStateUnfit("The box is lent already.", box=record.name, lent_to=record.spec.lent_to)
+    if to == record.spec.pool:
+        raise LoanUnfit("A box is lent to another pool than its own.", field="to")
+    most = LONGEST_LOAN // timedelta(hours=1)
+    if not 1 <= hours <= most:
+        raise LoanUnfit(f"A box is lent for 1 to {most} hours.", field="hours", maximum=most)
+    return timedelta(hours=hours)
+
+
+def check_not_last(record: BoxRecord, others: Sequence[BoxRecord], *, now: datetime) -> None:
+    """Refuse to take the only working box of a pool away from it.
+
+    Raises:
+        BoxLast: no other box of its pool takes work.
+    """
+    working = [
+        other
+        for other in others
+        if other.name != record.name
+        and other.spec.pool == record.spec.pool
+        and other.state == "active"
+        and not other.spec.drained
+        and not other.is_lent_at(now)
+    ]
+    if not working:
+        raise BoxLast(
+            f"no other box of pool {record.spec.pool} takes work", box=record.name, pool=record.spec.pool
+        )

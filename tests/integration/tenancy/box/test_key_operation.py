@@ -1,0 +1,166 @@
+"""Firm keys that two people have copied, moved, rotated or retired; killed half-way, and back."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from app.core.json import JsonObject
+from fsb_gateway.error import FsbUnavailable, PoolForeign
+from tenancy import Instance
+from tenancy.box import plan
+from tenancy.errors import InstanceNotReady
+from tenancy.lifecycle.errors import InstanceStateUnfit
+from tests.integration.tenancy.box.rack import Rack, killed_after
+
+
+@pytest.fixture
+def acme(rack: Rack) -> Instance:
+    """An instance whose pool has two boxes; only the first one holds its key."""
+    instance = rack.world.ready_instance("acme", "high_performance")
+    rack.add("acme-box-2", "acme", instance.instance_id)
+    rack.fsb.held[instance.firm_code].pop("acme-box-2")
+    return instance
+
+
+@pytest.mark.parametrize("killed", [None, "copy"])
+def test_key_is_copied_into_one_more_box(rack: Rack, acme: Instance, killed: str | None) -> None:
+    asked = rack.start("copyFirmKey", acme.instance_id, rack.copy(acme, "acme-box-2"))
+    if killed is not None:
+        with pytest.raises(BaseExceptionGroup):
+            rack.run(killed_after(killed))
+    assert rack.end(asked).state == "succeeded"
+    assert rack.holders(acme) == {"acme-box-1", "acme-box-2"}
+    copied = [event for event in rack.told("firm_key.copied") if event.data["operation_id"] == asked]
+    assert [event.data["to"] for event in copied] == ["acme-box-2"]
+
+
+@pytest.mark.parametrize("held_before", [False, True])
+def test_copy_that_is_taken_back_leaves_what_was_there(rack: Rack, acme: Instance, held_before: bool) -> None:
+    if held_before:
+        rack.fsb.held[acme.firm_code]["acme-box-2"] = f"key_{acme.firm_code}"
+    asked = rack.start("copyFirmKey", acme.instance_id, rack.copy(acme, "acme-box-2"))
+    with pytest.raises(BaseExceptionGroup):
+        rack.run(killed_after("copy"))
+    rack.operations.cancel(asked, reason="not there")
+    assert rack.end(asked).state == "recovered"
+    assert rack.holders(acme) == ({"acme-box-1", "acme-box-2"} if held_before else {"acme-box-1"})
+
+
+@pytest.mark.parametrize("killed", [None, *plan.MOVE_FIRM_KEY.names])
+def test_key_is_moved_and_never_nowhere(rack: Rack, acme: Instance, killed: str | None) -> None:
+    parameters: JsonObject = {**rack.copy(acme, "acme-box-2"), "from": "acme-box-1"}
+    asked = rack.start("moveFirmKey", acme.instance_id, parameters)
+    if killed is not None:
+        with pytest.raises(BaseExceptionGroup):
+            rack.run(killed_after(killed))
+    assert rack.holders(acme)
+    assert rack.end(asked).state == "succeeded"
+    assert rack.holders(acme) == {"acme-box-2"}
+    moved = [each for each in rack.fsb.calls if each.endswith((" acme-box-1", " acme-box-2"))]
+    assert moved[-1] == f"drop {acme.firm_code} acme-box-1"
+
+
+def test_move_that_is_taken_back_puts_the_key_where_it_was(rack: Rack, acme: Instance) -> None:
+    parameters: JsonObject = {**rack.copy(acme, "acme-box-2"), "from": "acme-box-1"}
+    asked = rack.start("moveFirmKey", acme.instance_id, parameters)
+    with pytest.raises(BaseExceptionGroup):
+        rack.run(killed_after("drop"))
+    rack.operations.cancel(asked, reason="wrong box")
+    assert rack.end(asked).state == "recovered"
+    assert rack.holders(acme) == {"acme-box-1"}
+
+
+def test_key_does_not_go_where_no_job_for_it_comes(rack: Rack, acme: Instance) -> None:
+    rack.world.ready_instance("beta")
+    with pytest.raises(PoolForeign):
+        rack.ask("copyFirmKey", acme.instance_id, rack.copy(acme, "shared-box-1"))
+
+
+@pytest.mark.parametrize("killed", [None, "rotate"])
+def test_key_is_rotated_once_and_its_customer_is_told(rack: Rack, acme: Instance, killed: str | None) -> None:
+    asked = rack.start("rotateFirmKey", acme.instance_id, {"firm_code": acme.firm_code})
+    if killed is not None:
+        with pytest.raises(BaseExceptionGroup):
+            rack.run(killed_after(killed))
+    assert rack.end(asked).state == "succeeded"
+    assert set(rack.fsb.held[acme.firm_code].values()) == {f"key_{asked}"}
+    assert [call for call in rack.fsb.calls if call.startswith("rotate")] == [
+        f"rotate {acme.firm_code} key_{asked}"
+    ]
+    (event,) = rack.told("firm_key.rotated", acme)
+    assert (event.subject, event.data["key_id"]) == (str(acme.firm_code), f"key_{asked}")
+    (staff,) = rack.told("firm_key.rotated")
+    assert staff.data["boxes"] == ["acme-box-1"]
+    with rack.world.platform.engine.connect() as connection:
+        (before,) = connection.exec_driver_sql(
+            "SELECT before_change FROM outbox_event WHERE type = 'firm_key.rotated'"
+        ).one()
+    assert f"key_{acme.firm_code}" in before
+
+
+def test_rotation_that_cannot_reach_a_box_leaves_the_old_key_at_work(rack: Rack, acme: Instance) -> None:
+    rack.fsb.away = {"acme-box-1"}
+    found = rack.do("rotateFirmKey", acme.instance_id, {"firm_code": acme.firm_code})
+    assert (found.state, found.error_code) == ("recovered", "box_disconnected")
+    assert set(rack.fsb.held[acme.firm_code].values()) == {f"key_{acme.firm_code}"}
+    assert rack.told("firm_key.rotated") == []
+
+
+def test_rotation_that_has_begun_to_sign_is_carried_to_its_end_when_it_is_taken_back(
+    rack: Rack, acme: Instance
+) -> None:
+    asked = rack.start("rotateFirmKey", acme.instance_id, {"firm_code": acme.firm_code})
+
+    async def half_way(firm_code: int, *, key_id: str) -> object:
+        await original(firm_code, key_id=key_id)
+        raise FsbUnavailable("away")
+
+    original = rack.fsb.rotate_firm_key
+    rack.fsb.rotate_firm_key = half_way  # type: ignore[assignment,method-assign]
+    rack.run()
+    rack.fsb.rotate_firm_key = original  # type: ignore[method-assign]
+    rack.operations.cancel(asked, reason="later")
+    assert rack.end(asked).state == "recovered"
+    assert set(rack.fsb.held[acme.firm_code].values()) == {f"key_{asked}"}
+    assert len(rack.told("firm_key.rotated")) == len(rack.told("firm_key.rotated", acme)) == 1
+
+
+def test_key_is_retired_only_when_its_instance_has_ended_and_never_comes_back(
+    rack: Rack, acme: Instance
+) -> None:
+    with pytest.raises(InstanceStateUnfit):
+        rack.ask("retireFirmKey", acme.instance_id, {"firm_code": acme.firm_code})
+    with rack.world.platform.engine.begin() as connection:
+        connection.exec_driver_sql(
+            f"UPDATE instance SET state = 'ended' WHERE instance_id = '{acme.instance_id}'"
+        )
+    with pytest.raises(InstanceNotReady):
+        rack.ask("rotateFirmKey", acme.instance_id, {"firm_code": acme.firm_code})
+    asked = rack.start("retireFirmKey", acme.instance_id, {"firm_code": acme.firm_code})
+    with pytest.raises(BaseExceptionGroup):
+        rack.run(killed_after("retire"))
+    assert rack.end(asked).state == "succeeded"
+    assert rack.holders(acme) == set()
+    (event,) = rack.told("firm_key.retired")
+    assert event.data["state"] == "retired"
+    assert len(rack.told("firm_key.retired", acme)) == 1
+
+
+def test_retirement_that_cannot_reach_a_box_waits_for_a_human(rack: Rack, acme: Instance) -> None:
+    with rack.world.platform.engine.begin() as connection:
+        connection.exec_driver_sql(
+            f"UPDATE instance SET state = 'ended' WHERE instance_id = '{acme.instance_id}'"
+        )
+    asked = rack.start("retireFirmKey", acme.instance_id, {"firm_code": acme.firm_code})
+    rack.fsb.away = {"acme-box-1"}
+    for _ in range(8):
+        rack.run()
+        found = rack.operations.get_operation(asked)
+        rack.world.clock.advance(max(found.due_at - rack.world.clock.now(), timedelta(0)))
+        rack.sweeper.sweep()
+    assert rack.operations.get_operation(asked).state == "fatal"
+    rack.fsb.away = set()
+    rack.operations.retry(asked)
+    assert rack.end(asked).state == "succeeded"
