@@ -42,6 +42,9 @@ class Edition:
         per_line: whether the amounts are multiplied by the number of contracted lines.
         min_lines: the smallest number of lines that can be contracted.
         max_lines: the largest; None: no limit.
+        box_share: how much of a shared box it gets while others wait, too, relative to theirs. The published text says
+            nothing of it; our own decision: as the monthly amounts of the editions that share boxes, 1,500 to 3,000. An
+            edition with boxes of its own meets nobody there; 1 is what counts until it has been moved to them.
         availability_per_mille: promised availability per calendar month, in thousandths (995 is 99.5 %).
         maintenance_excluded: whether announced maintenance is taken out of the availability figure.
     """
@@ -56,6 +59,7 @@ class Edition:
     max_lines: int | None
     server: Literal["shared", "dedicated"]
     box: Literal["shared", "own", "own_per_line"]
+    box_share: int
     availability_per_mille: int
     maintenance_excluded: bool
 
@@ -82,6 +86,7 @@ _DATACENTER = Edition(
     max_lines=1,
     server="shared",
     box="shared",
+    box_share=1,
     availability_per_mille=995,
     maintenance_excluded=False,
 )
@@ -100,6 +105,7 @@ _DEDICATED = Edition(
     max_lines=1,
     server="dedicated",
     box="shared",
+    box_share=2,
     availability_per_mille=995,
     maintenance_excluded=False,
 )
@@ -117,6 +123,7 @@ _HIGH_PERFORMANCE = Edition(
     max_lines=1,
     server="dedicated",
     box="own",
+    box_share=1,
     availability_per_mille=995,
     maintenance_excluded=False,
 )
@@ -135,6 +142,7 @@ _HIGH_AVAILABILITY = Edition(
     max_lines=None,
     server="dedicated",
     box="own_per_line",
+    box_share=1,
     availability_per_mille=999,
     maintenance_excluded=True,
 )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+
 from anyio import to_thread
 from fastapi import Response
 from starlette.requests import Request
 
+from app.core.errors import DomainError
 from app.core.json import JsonObject
 from app.http.admin_route import noted, platform_of
 from app.http.schema.staff import ApprovalRead
@@ -46,3 +49,22 @@ async def ask_approval(
     approval = noted(done, response, status=202)
     response.headers["Location"] = f"/admin/v1/approvals/{approval.approval_id}"
     return ApprovalRead.of(approval)
+
+
+async def planned(work: Awaitable[JsonObject]) -> Plan:
+    """What would be done, found out with the help of somebody who is asked in the event loop, e.g. the gateway.
+
+    What he refuses is raised once it is known that the request is no repeat.
+    """
+    try:
+        found = await work
+    except DomainError as error:
+        return _refusing(error)
+    return lambda: found
+
+
+def _refusing(error: DomainError) -> Plan:
+    def refuse() -> JsonObject:
+        raise error
+
+    return refuse

@@ -17,9 +17,11 @@ from typing import Final
 from app.core.errors import DomainError
 from app.http.problem_catalog_access import ACCESS_PROBLEMS
 from app.http.problem_catalog_box import BOX_PROBLEMS
+from app.http.problem_catalog_box_failure import BOX_FAILURE_PROBLEMS
 from app.http.problem_catalog_container import CONTAINER_PROBLEMS
 from app.http.problem_catalog_edition import EDITION_PROBLEMS
 from app.http.problem_catalog_entrance import ENTRANCE_PROBLEMS
+from app.http.problem_catalog_fleet_box import FLEET_BOX_PROBLEMS
 from app.http.problem_catalog_kernel import KERNEL_PROBLEMS
 from app.http.problem_catalog_kind import ProblemKind
 from app.http.problem_catalog_license import LICENSE_PROBLEMS
@@ -37,6 +39,8 @@ PROBLEM_KINDS: Final[tuple[ProblemKind, ...]] = (
     *TRANSFER_PROBLEMS,
     *EDITION_PROBLEMS,
     *BOX_PROBLEMS,
+    *FLEET_BOX_PROBLEMS,
+    *BOX_FAILURE_PROBLEMS,
     *PLATFORM_PROBLEMS,
     *LIFECYCLE_PROBLEMS,
     *ACCESS_PROBLEMS,

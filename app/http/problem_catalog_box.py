@@ -68,6 +68,20 @@ BOX_PROBLEMS: Final[tuple[ProblemKind, ...]] = (
         retry_after_s=60,
     ),
     problem_kind(
+        "gateway_running",
+        409,
+        en=(
+            "Boxes are served already",
+            "Another gateway serves the Firm Security Boxes of this data folder. Stop that process first, or choose "
+            "another folder.",
+        ),
+        de=(
+            "Boxen werden bereits bedient",
+            "Ein anderes Gateway bedient die Firm Security Boxes dieses Datenverzeichnisses. Bitte beenden Sie zuerst "
+            "jenen Prozess oder wählen Sie ein anderes Verzeichnis.",
+        ),
+    ),
+    problem_kind(
         "fsb_rejected",
         409,
         en=(
@@ -138,6 +152,63 @@ BOX_PROBLEMS: Final[tuple[ProblemKind, ...]] = (
         ),
     ),
     problem_kind(
+        "job_cancelled",
+        409,
+        en=(
+            "Transfer cancelled",
+            "The transfer was cancelled before a Firm Security Box began with it. Nothing was counted and the "
+            "licences are free again.",
+        ),
+        de=(
+            "Lizenzübertragung abgebrochen",
+            "Die Lizenzübertragung wurde abgebrochen, bevor eine Firm Security Box damit begann. Es wurde "
+            "nichts gezählt, und die Lizenzen sind wieder frei.",
+        ),
+    ),
+    problem_kind(
+        "job_running",
+        409,
+        en=(
+            "Programming has begun",
+            "A Firm Security Box has begun with this job, or may have, so it cannot be cancelled any more. Let "
+            "it finish and ask for the state of the transfer.",
+        ),
+        de=(
+            "Programmierung hat begonnen",
+            "Eine Firm Security Box hat mit diesem Auftrag begonnen oder könnte es haben; er lässt sich nicht "
+            "mehr abbrechen. Bitte lassen Sie ihn zu Ende laufen und fragen Sie den Stand der Übertragung ab.",
+        ),
+        retry_after_s=5,
+    ),
+    problem_kind(
+        "pool_drained",
+        409,
+        en=(
+            "Firm Security Boxes being emptied",
+            "The Firm Security Boxes of this pool are being taken out of service and take no new jobs. Please "
+            "try again later; how long it takes, operations can say.",
+        ),
+        de=(
+            "Firm Security Boxes werden geleert",
+            "Die Firm Security Boxes dieses Pools werden außer Betrieb genommen und nehmen keine neuen "
+            "Aufträge an. Bitte versuchen Sie es später erneut; wie lange es dauert, weiß der Betrieb.",
+        ),
+        retry_after_s=60,
+    ),
+    problem_kind(
+        "pool_foreign",
+        403,
+        en=(
+            "Pool of another instance",
+            "This pool does not work for this instance, and nothing was programmed. Please inform operations.",
+        ),
+        de=(
+            "Pool einer anderen Instanz",
+            "Dieser Pool arbeitet nicht für diese Instanz, und es wurde nichts programmiert. Bitte informieren "
+            "Sie den Betrieb.",
+        ),
+    ),
+    problem_kind(
         "pool_unknown",
         404,
         en=(
@@ -176,6 +247,20 @@ BOX_PROBLEMS: Final[tuple[ProblemKind, ...]] = (
             "Firm Security Box so nicht einrichtbar",
             "Mit diesen Angaben lässt sich keine Firm Security Box einrichten. Bitte korrigieren Sie "
             "Treiber, Pool oder Zeit je Vorgang.",
+        ),
+    ),
+    problem_kind(
+        "box_last",
+        409,
+        en=(
+            "Last Firm Security Box of its kind",
+            "No other Firm Security Box holds this firm key or works for this pool, so this one stays. Set up "
+            "another one first.",
+        ),
+        de=(
+            "Letzte Firm Security Box ihrer Art",
+            "Keine andere Firm Security Box hält diesen Firm Key oder arbeitet für diesen Pool, deshalb bleibt "
+            "diese. Bitte richten Sie zuerst eine andere ein.",
         ),
     ),
     problem_kind(
@@ -231,6 +316,20 @@ BOX_PROBLEMS: Final[tuple[ProblemKind, ...]] = (
             "Firm Code anders eingerichtet",
             "Der Firm Code ist bereits mit einem anderen Verfahren eingerichtet. Bitte verwenden Sie "
             "das vorhandene; es wird nie stillschweigend ersetzt.",
+        ),
+    ),
+    problem_kind(
+        "firm_key_unfit",
+        422,
+        en=(
+            "Firm key does not fit",
+            "The wrapped firm key cannot be opened by this Firm Security Box, or is another one. Nothing was "
+            "changed; have it wrapped anew for this box.",
+        ),
+        de=(
+            "Firm Key passt nicht",
+            "Den verpackten Firm Key kann diese Firm Security Box nicht öffnen, oder es ist ein anderer. Es "
+            "wurde nichts geändert; bitte lassen Sie ihn für diese Box neu verpacken.",
         ),
     ),
     problem_kind(

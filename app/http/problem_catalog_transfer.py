@@ -205,13 +205,13 @@ TRANSFER_PROBLEMS: Final[tuple[ProblemKind, ...]] = (
         409,
         en=(
             "Another transfer in progress",
-            "This container has another transfer in progress. Wait until that one has its update, then "
-            "try again.",
+            "This container has another transfer in progress. Go on with that one until it has its update, or "
+            "cancel it; then try again.",
         ),
         de=(
             "Andere Lizenzübertragung in Arbeit",
-            "Für diesen CmContainer ist eine andere Lizenzübertragung in Arbeit. Bitte warten Sie, bis "
-            "deren Update vorliegt, und versuchen Sie es dann erneut.",
+            "Für diesen CmContainer ist eine andere Lizenzübertragung in Arbeit. Bitte setzen Sie diese fort, "
+            "bis deren Update vorliegt, oder brechen Sie sie ab; versuchen Sie es dann erneut.",
         ),
         retry_after_s=5,
     ),
@@ -244,6 +244,20 @@ TRANSFER_PROBLEMS: Final[tuple[ProblemKind, ...]] = (
             "quittieren. Bitte warten Sie einen Moment und fragen Sie den Stand der Übertragung ab.",
         ),
         retry_after_s=5,
+    ),
+    problem_kind(
+        "transfer_issued",
+        409,
+        en=(
+            "Update is there already",
+            "The update of this transfer is there already, so it cannot be cancelled any more. Apply it, then "
+            "return the licences if they are not wanted.",
+        ),
+        de=(
+            "Update liegt schon vor",
+            "Das Update dieser Lizenzübertragung liegt schon vor, sie lässt sich nicht mehr abbrechen. Bitte "
+            "spielen Sie es ein und geben Sie die Lizenzen zurück, wenn sie nicht gewünscht sind.",
+        ),
     ),
     problem_kind(
         "receipt_too_old",

@@ -12,8 +12,12 @@ from app.licensing.order.order_rule import OrderedPosition
 from app.licensing.order.service import OrderService
 from app.licensing.order.ticket_code import parse_ticket
 from app.licensing.product_item import ContainerType, ProductOptions, options_from_json, options_to_json
-from app.licensing.transfer.reservation import Deadlines, InstanceIdentity, TransferRequest
-from app.licensing.transfer.service import Programmer, TransferService, find_left_over
+from app.licensing.transfer.job import InstanceIdentity
+from app.licensing.transfer.programmer import Programmer
+from app.licensing.transfer.reservation import Deadlines, TransferRequest
+from app.licensing.transfer.service import Shown, TransferService
+from app.licensing.transfer.standing import Standing
+from app.licensing.transfer.sweep import find_left_over
 from app.licensing.transfer.transfer_plan import Started, Transfer, TransferAction, TransferState, Wish
 
 __all__ = [
@@ -39,6 +43,8 @@ __all__ = [
     "OrderedPosition",
     "ProductOptions",
     "Programmer",
+    "Shown",
+    "Standing",
     "Started",
     "Ticket",
     "Transfer",

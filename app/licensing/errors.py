@@ -9,7 +9,8 @@ LicensingError
 ├── ContainerNotFound, ContainerBlocked, ContainerUnexpectedState, ContainerTypeNotAllowed, ContainerNotInQuestion
 ├── ContextWrongContainer, ContextWrongFirmCode, ContextFromFuture, ContextReplayed, ContextOutdated,
 │   FucTooOld, FucTooNew, KeyMismatch
-└── TransferNotFound, TransferOpen, TransferRolledBack, TransferNotIssued, ReceiptTooOld
+└── TransferNotFound, TransferOpen, TransferRolledBack, TransferNotIssued, TransferIssued,
+    ReceiptTooOld
 """
 
 from __future__ import annotations
@@ -223,6 +224,12 @@ class TransferNotIssued(LicensingError):
     """The transfer has no update yet that could be confirmed."""
 
     code = "transfer_not_issued"
+
+
+class TransferIssued(LicensingError):
+    """The transfer has its update; it cannot be cancelled any more."""
+
+    code = "transfer_issued"
 
 
 class ReceiptTooOld(LicensingError):

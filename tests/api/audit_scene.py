@@ -11,8 +11,8 @@ from urllib.parse import quote
 import httpx2
 
 from app.core.ids import new_id
-from tests.api.lifecycle import approved
-from tests.api.routes import make_material
+from tests.api.lifecycle import approve_asked, approved
+from tests.api.routes import NEEDS_SLOW_BOX, make_material
 from tests.api.site import Instance, Site, good
 from tests.service.pki import issue
 
@@ -200,6 +200,61 @@ def _support(decision: str) -> Callable[[Stage], httpx2.Response]:
     return send
 
 
+def _own_box(stage: Stage) -> str:
+    """A box of an instance of its own, so that no other test misses it; it has company."""
+    name = f"p-{new_id('p')[-8:]}"
+    owner = stage.site.add_instance("high_availability", name, customer=stage.instance.customer_id)
+    return f"{owner.name}-box-1"
+
+
+def _box(verb: str, json: Any = None, *, reads: bool = False) -> Callable[[Stage], httpx2.Response]:
+    """A call about a box; one that `reads` the version first."""
+
+    def send(stage: Stage) -> httpx2.Response:
+        box = _own_box(stage)
+        if verb == ":resume":
+            good(stage.staff("POST", f"/boxes/{box}:drain", version=1))
+        version = stage.version(f"/boxes/{box}") if reads else None
+        if verb == ":load":
+            good(stage.staff("PATCH", f"/boxes/{box}", {"transactions": "standard"}, version=1))
+        method = "POST" if verb else "PATCH"
+        return stage.staff(method, f"/boxes/{box}{verb}", json, version=version)
+
+    return send
+
+
+def _returned(stage: Stage) -> httpx2.Response:
+    box = _own_box(stage)
+    asked = good(
+        stage.staff("POST", f"/boxes/{box}:lend", {"to": "shared", "hours": 1, "reason": "help"}), 202
+    )
+    approve_asked(stage.site, asked)
+    return stage.staff("POST", f"/boxes/{box}:return")
+
+
+def _firm_key(verb: str, **json: str) -> Callable[[Stage], httpx2.Response]:
+    """A call about the firm key of an instance with two boxes of its own."""
+
+    def send(stage: Stage) -> httpx2.Response:
+        pool = _own_box(stage).removesuffix("-box-1")
+        (key,) = [each for each in good(stage.staff("GET", "/firm-keys")) if f"{pool}-box-1" in each["boxes"]]
+        body = {name: value.format(pool=pool) for name, value in json.items()}
+        if verb == "retire":
+            (read,) = [each for each in stage.site.listed("/instances") if each["name"] == pool]
+            ended = Instance(
+                site=stage.site,
+                edition="high_availability",
+                name=pool,
+                instance_id=read["instance_id"],
+                customer_id=read["customer_id"],
+                firm_code=read["firm_code"],
+            )
+            approved(ended, "end", {"reason": "contract ended", "retention_days": 30})
+        return stage.staff("POST", f"/firm-keys/{key['firm_code']}:{verb}", {"reason": "a test", **body})
+
+    return send
+
+
 def _asked_by(
     how: str, call: Callable[[Stage, Callable[..., httpx2.Response]], httpx2.Response]
 ) -> Callable[[Stage], httpx2.Response]:
@@ -266,6 +321,21 @@ SCENES: Final[Mapping[str, Callable[[Stage], httpx2.Response]]] = {
     "endInstance": lambda stage: stage.of("POST", ":end", {"reason": "contract ended"}),
     "eraseInstance": _erased,
     "installFirmKey": lambda stage: stage.of("POST", "/firm-key:install", {"reason": "a new box"}),
+    "addBox": lambda stage: stage.staff(
+        "POST", "/boxes", {"name": f"b-{new_id('b')[-8:]}", "pool": "shared", "reason": "a new box"}
+    ),
+    "changeBox": _box("", {"operation_time_ms": 1}, reads=True),
+    "drainBox": _box(":drain", reads=True),
+    "resumeBox": _box(":resume", reads=True),
+    "loadTransactions": _box(":load", {"number": 100}),
+    "retryBox": _box(":retry"),
+    "lendBox": _box(":lend", {"to": "shared", "hours": 1, "reason": "help"}),
+    "returnBox": _returned,
+    "removeBox": _box(":remove", {"reason": "worn out"}),
+    "copyFirmKey": _firm_key("copy", to="{pool}-box-2"),
+    "moveFirmKey": _firm_key("move", **{"from": "{pool}-box-1", "to": "{pool}-box-2"}),
+    "rotateFirmKey": _firm_key("rotate"),
+    "retireFirmKey": _firm_key("retire"),
     "correctQuota": lambda stage: stage.of(
         "POST", "/quota:correct", {"month": "2026-03", "effect_ids": stage.counted()[:1], "reason": "a test"}
     ),
@@ -301,5 +371,12 @@ SCENES: Final[Mapping[str, Callable[[Stage], httpx2.Response]]] = {
 
 NO_CHANGE: Final = {"diagnoseAccess", "diagnoseOwnAccess"}
 """POST routes that only try something out."""
-ELSEWHERE: Final = {"retryOperation", "skipOperationStep", "cancelOperation", "recoverOperation"}
-"""Need an operation that has failed: their entries are looked at in `test_operation.py`."""
+ELSEWHERE: Final = {
+    "retryOperation",
+    "skipOperationStep",
+    "cancelOperation",
+    "recoverOperation",
+    *NEEDS_SLOW_BOX,
+}
+"""Need an operation that has failed, or a slow box: their entries are looked at in `test_operation.py` and
+`test_cancel.py`."""

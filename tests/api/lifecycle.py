@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx2
 
-from tests.api.site import Instance, good
+from tests.api.site import Instance, Site, good
 
 
 def read(instance: Instance) -> tuple[dict[str, Any], str]:
@@ -28,13 +28,16 @@ def change(instance: Instance, verb: str, body: Any = None, **headers: str) -> h
 
 def approved(instance: Instance, verb: str, body: dict[str, Any]) -> dict[str, Any]:
     """Ask for something that needs two people, and have it approved; returns its operation at the end."""
-    site = instance.site
-    asked = good(instance.admin("POST", f":{verb}", body), 202)
+    return approve_asked(instance.site, good(instance.admin("POST", f":{verb}", body), 202))
+
+
+def approve_asked(site: Site, asked: dict[str, Any], *, state: str = "succeeded") -> dict[str, Any]:
+    """Have a second person approve a request; returns its operation at the end."""
     second = {"Authorization": f"Bearer {site.new_token('admin', person='second@wops.example')}"}
     path = f"/approvals/{asked['approval_id']}"
     etag = site.admin("GET", path).headers["ETag"]
     done = good(site.admin("POST", f"{path}:approve", {}, headers={**second, "If-Match": etag}))
-    return site.finish(done["operation_id"])
+    return site.finish(done["operation_id"], state)
 
 
 def check_file(answer: httpx2.Response) -> dict[str, Any]:

@@ -121,6 +121,9 @@ class Material:
                     "certificate_id": self.certificate_id,
                     "token_id": self.token_id,
                     "operation_id": self.operation_id,
+                    "box": "shared-box-1",
+                    "pool": "shared",
+                    "firm_code": str(self.instance.firm_code),
                 }
             )
         )
@@ -196,6 +199,8 @@ def _bodies(instance: Instance, device: Device, ticket: str, free: str, sku: str
         "startHolderTransfer": transfer,
         "confirmTransfer": confirm,
         "confirmHolderTransfer": confirm,
+        "cancelTransfer": None,
+        "cancelHolderTransfer": {"ticket": ticket},
         "blockContainer": {"reason": "stolen"},
         "restoreContainer": restore,
         "restoreContainerForCustomer": restore,
@@ -242,6 +247,19 @@ _MORE_BODIES: Final[Mapping[str, Any]] = {
     "withdrawContract": None,
     "requestOwnExport": None,
     "installFirmKey": _WHY,
+    "addBox": {"name": "shared-box-9", "pool": "shared", **_WHY},
+    "changeBox": {"jitter": 0.0},
+    "drainBox": None,
+    "resumeBox": None,
+    "loadTransactions": {"number": 100},
+    "retryBox": None,
+    "lendBox": {"to": "nobodys", "hours": 1, **_WHY},
+    "returnBox": None,
+    "removeBox": _WHY,
+    "copyFirmKey": {"to": "shared-box-1", **_WHY},
+    "moveFirmKey": {"from": "shared-box-1", "to": "shared-box-2", **_WHY},
+    "rotateFirmKey": _WHY,
+    "retireFirmKey": _WHY,
     "correctQuota": {"month": "2026-03", "effect_ids": ["trf_x"], **_WHY},
     "endInstance": _WHY,
     "eraseInstance": _WHY,
@@ -271,9 +289,12 @@ _MORE_BODIES: Final[Mapping[str, Any]] = {
     "refuseSupportAccess": None,
     "revokeSupportAccess": None,
 }
+NEEDS_SLOW_BOX: Final = frozenset({"cancelTransfer", "cancelHolderTransfer"})
+"""Operations that succeed only while a box has not begun: `test_cancel.py` waits for a slow one."""
 OPTIONAL_BODIES: Final = frozenset(
     {
         "approveApproval",
+        "changeBox",
         "changeClient",
         "changeOwnClient",
         "changeServer",

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.api.routes import (
+    NEEDS_SLOW_BOX,
     Material,
     Operation,
     admin_operations,
@@ -18,6 +19,7 @@ from tests.api.site import ELSEWHERE, HERE, METERED, USED, Instance, Site, good,
 
 OPEN = frozenset(
     {
+        "cancelHolderTransfer",
         "confirmHolderTransfer",
         "getContainerTemplate",
         "getHolderTicket",
@@ -49,7 +51,8 @@ def test_nothing_but_the_gateways_is_open(site: Site) -> None:
 def test_every_route_serves_those_who_may_call_it(site: Site) -> None:
     material = make_material(site.add_instance("dedicated", "allowed"))
     turns = {"blockContainer": 1, "restoreContainer": 2}
-    for operation in sorted(instance_operations(site), key=lambda each: turns.get(each.name, 0)):
+    found = [each for each in instance_operations(site) if each.name not in NEEDS_SLOW_BOX]
+    for operation in sorted(found, key=lambda each: turns.get(each.name, 0)):
         auth = material.instance.auth if operation.is_web_service else None
         answer = material.send(operation, auth=auth)
         assert answer.status_code in (200, 201), f"{operation.name}: {answer.text}"

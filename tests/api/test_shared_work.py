@@ -23,10 +23,11 @@ from app.licensing import Programmer
 from app.operations.directory import InstanceDirectory
 from fsb_gateway import JobPending, ProgrammingJob, ProgrammingResult
 from tests.api.site import Instance, Site, good
+from tests.fake.programmer import PassedOn
 from tests.service.wait import wait_until
 
 
-class Gate:
+class Gate(PassedOn):
     """A gateway that lets a job through when the test says so."""
 
     def __init__(self, programmer: Callable[[], Programmer]) -> None:
@@ -39,7 +40,12 @@ class Gate:
         opened, loop = asyncio.Event(), asyncio.get_running_loop()
         self.waiting[job.container_serial] = lambda: loop.call_soon_threadsafe(opened.set)
         await opened.wait()
-        return await self._programmer().program(job, wait=wait)
+        return await self.client.program(job, wait=wait)
+
+    @property
+    def client(self) -> Programmer:  # type: ignore[override]
+        """There once the platform has started."""
+        return self._programmer()
 
 
 class GatedPlatform(Platform):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from tests.api.site import Instance, Site, good, refused
@@ -19,7 +21,8 @@ def test_slow_box_answers_202_and_the_transfers_address(slow_site: Site, slow: I
     answer = slow.call("POST", "/transfers", body)
     reserved = good(answer, 202)
     assert (reserved["state"], reserved["update"]) == ("reserved", None)
-    assert answer.headers["retry-after"] == "2"
+    expected = math.ceil(reserved["queue"]["expected_wait_seconds"])
+    assert answer.headers["retry-after"] == str(min(max(expected, 1), 60))
     address = answer.headers["location"]
     assert address == f"/slow/api/v1/transfers/{reserved['transfer_id']}"
     assert [each["state"] for each in slow.licenses(ticket)] == ["not_collected"]

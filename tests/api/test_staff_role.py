@@ -23,10 +23,11 @@ MAY: Final = {
 }
 NEED: Final = {
     "read": """
-        getApproval getCustomer getErasureCertificate getInstance getMigrationReport getOperation
-        getOperationLog getServer getSupportAccess listApprovals listBoxes listContracts
-        listCustomers listEditions listInstances listIsolationProbes listOperations listPeople
-        listPools listServers listStaffTokens listSupportAccesses streamOperationEvents
+        getApproval getBox getCustomer getErasureCertificate getFirmKey getInstance getInstanceQueue
+        getKeyCeremony getMigrationReport getOperation getOperationLog getPool getServer
+        getSupportAccess listApprovals listBoxes listContracts listCustomers listEditions
+        listFirmKeys listInstances listIsolationProbes listOperations listPeople listPools listServers
+        listStaffTokens listSupportAccesses printKeyCeremony streamOperationEvents
     """,
     "audit": "exportAudit getAuditKey listAudit listCheckpoints verifyAudit",
     "change": """
@@ -34,6 +35,9 @@ NEED: Final = {
         createCustomer createInstance endInstance eraseInstance erasePerson freezeInstance
         installFirmKey recoverOperation reinstateInstance rejectApproval renameInstance
         retryOperation runIsolationProbe skipOperationStep startMigration unfreezeInstance withdrawContract
+
+        addBox changeBox drainBox resumeBox loadTransactions retryBox lendBox returnBox removeBox
+        copyFirmKey moveFirmKey rotateFirmKey retireFirmKey
 
         addClientCertificate changeClient createClient disableClient enableClient putAccessPolicy
         removeClient removeClientCertificate rotateClient

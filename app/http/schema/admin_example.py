@@ -89,24 +89,6 @@ EDITIONS: Final[list[dict[str, Any]]] = [
         "web_services": False,
     }
 ]
-BOX: Final[dict[str, Any]] = {
-    "name": "shared-1",
-    "pool": "shared",
-    "driver": "software",
-    "state": "ready",
-    "jobs_done": 12,
-    "operations_done": 31,
-    "busy_seconds": 0.62,
-    "firm_codes": [6000010],
-}
-POOL: Final[dict[str, Any]] = {
-    "name": "shared",
-    "boxes": ["shared-1"],
-    "ready_boxes": 1,
-    "waiting": 0,
-    "running": 0,
-    "expected_wait_seconds": 0.0,
-}
 LEDGER_ENTRY: Final[dict[str, Any]] = {
     "effect_id": "trf_019b0a3c6a1b7c2d8e9f0a1b2c3d4e5f:0",
     "phase": "counted",

@@ -117,12 +117,51 @@ TRANSFER: Final[dict[str, Any]] = {
     "licenses": [{"license_id": _LICENSE_ID, "action": "activate"}],
     "update": "-----BEGIN WOPS UPDATE-----\neyJhbGciOiJFQ0RILUVTIi…\n-----END WOPS UPDATE-----\n",
     "reason": None,
+    "queue": None,
     "deadline_at": "2026-11-21T10:25:00Z",
     "created_at": _TIME,
     "issued_at": _TIME,
     "confirmed_at": None,
 }
-RESERVED: Final[dict[str, Any]] = {**TRANSFER, "state": "reserved", "update": None, "issued_at": None}
+_PLACE: Final[dict[str, Any]] = {
+    "state": "waiting",
+    "position": 3,
+    "expected_wait_seconds": 4.2,
+    "expected_wait_p95_seconds": 6.1,
+    "others_share": 0.5,
+    "reason": None,
+}
+RESERVED: Final[dict[str, Any]] = {
+    **TRANSFER,
+    "state": "reserved",
+    "update": None,
+    "issued_at": None,
+    "queue": _PLACE,
+}
+CANCELLED: Final[dict[str, Any]] = {
+    **RESERVED,
+    "state": "rolled_back",
+    "reason": "cancelled",
+    "queue": None,
+}
+QUEUE: Final[dict[str, Any]] = {
+    "reason": None,
+    "waiting": 1,
+    "running": 0,
+    "unknown": 0,
+    "position": 4,
+    "expected_wait_seconds": 4.9,
+    "expected_wait_p95_seconds": 7.0,
+    "others_share": 0.4,
+    "finished": {
+        "jobs": 120,
+        "operations": 131,
+        "waited_seconds": 48.0,
+        "caused_by_others_seconds": 12.0,
+        "caused_by_others_share": 0.25,
+    },
+    "jobs": [{"transfer_id": _TRANSFER_ID, "operations": 1, **_PLACE}],
+}
 EVENTS: Final[dict[str, Any]] = {
     "data": [
         {

@@ -12,7 +12,6 @@ from app.http.schema.access import ScopeName
 from app.http.schema.model import AnswerModel, Moment, RequestModel
 from editions import Contract, Discrepancy, Edition, LedgerEntry
 from editions.limit import MOST_NEGOTIATED, contract_in_force, lines_at
-from fsb_gateway import BoxReport, PoolReport
 from tenancy import (
     ContractRecord,
     Customer,
@@ -248,56 +247,6 @@ class EditionRead(AnswerModel):
             box=edition.box,
             availability_per_mille=edition.availability_per_mille,
             web_services=edition.web_services,
-        )
-
-
-class BoxRead(AnswerModel):
-    """A box as its gateway sees it."""
-
-    name: str
-    pool: str
-    driver: str
-    state: str
-    jobs_done: int
-    operations_done: int
-    busy_seconds: float
-    firm_codes: list[int]
-
-    @classmethod
-    def of(cls, box: BoxReport) -> BoxRead:
-        """From the gateway's value."""
-        return cls(
-            name=box.name,
-            pool=box.pool,
-            driver=box.driver,
-            state=box.state,
-            jobs_done=box.jobs_done,
-            operations_done=box.operations_done,
-            busy_seconds=box.busy_seconds,
-            firm_codes=list(box.firm_codes),
-        )
-
-
-class PoolRead(AnswerModel):
-    """A pool as its gateway sees it."""
-
-    name: str
-    boxes: list[str]
-    ready_boxes: int
-    waiting: int
-    running: int
-    expected_wait_seconds: float
-
-    @classmethod
-    def of(cls, pool: PoolReport) -> PoolRead:
-        """From the gateway's value."""
-        return cls(
-            name=pool.name,
-            boxes=list(pool.boxes),
-            ready_boxes=pool.ready_boxes,
-            waiting=pool.waiting,
-            running=pool.running,
-            expected_wait_seconds=pool.expected_wait_seconds,
         )
 
 

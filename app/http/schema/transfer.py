@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from app.core.ids import LicenseId
 from app.http.schema.model import AnswerModel, RequestModel
-from app.licensing import Transfer
+from app.licensing import Standing, Transfer
 
 ContextText = Annotated[
     str,
@@ -22,7 +22,7 @@ ContextText = Annotated[
 ]
 
 
-class TransferCreate(RequestModel):
+class HolderTransferCreate(RequestModel):
     """What to move into or out of a container.
 
     With `activate` and no `license_ids`, every licence of the ticket that can be collected now is.
@@ -42,6 +42,32 @@ class TransferCreate(RequestModel):
     )
 
 
+class TransferCreate(HolderTransferCreate):
+    """What to move into or out of a container, and how urgent it is.
+
+    With `activate` and no `license_ids`, every licence of the ticket that can be collected now is.
+    """
+
+    priority: Literal["interactive", "batch"] = Field(
+        default="interactive",
+        description="`batch` for mass work: interactive transfers of the same instance overtake it at the box, within "
+        "limits, whatever the action. What ticket holders start is always interactive.",
+    )
+
+
+class HolderTransferCancel(RequestModel):
+    """What shows that the caller may cancel: the transfer's ticket, or a context of its container."""
+
+    ticket: str | None = Field(default=None, max_length=64, examples=["NFGSX-VWNYJ-T74CD-48H5B-7NEEJ"])
+    context: ContextText | None = None
+
+    @model_validator(mode="after")
+    def _check_shown(self) -> HolderTransferCancel:
+        if self.ticket is None and self.context is None:
+            raise ValueError("send the transfer's ticket, or a context of its container")
+        return self
+
+
 class TransferConfirm(RequestModel):
     """The container's receipt."""
 
@@ -53,6 +79,39 @@ class TransferLicense(AnswerModel):
 
     license_id: str
     action: Literal["activate", "deactivate"]
+
+
+class TransferQueueRead(AnswerModel):
+    """Where the job of a reserved transfer stands. What only the gateway knows is null while it says nothing."""
+
+    state: Literal["waiting", "running", "unknown"] = Field(
+        description="`unknown`: the box that worked on it, or the gateway, does not answer. It resolves by itself; "
+        "nothing is programmed for two."
+    )
+    position: int | None = Field(description="Jobs served before it; 0 while a box works on it.")
+    expected_wait_seconds: float | None = Field(
+        description="Until the update, in half of all cases, from measured times."
+    )
+    expected_wait_p95_seconds: float | None = Field(description="The same in 19 of 20 cases.")
+    others_share: float | None = Field(
+        description="Of the operations served before it, how much is other customers' work, 0–1."
+    )
+    reason: str | None = Field(
+        description="Code of what it waits for besides its turn, such as `pool_without_box`; `fsb_unavailable` while "
+        "the gateway cannot be asked."
+    )
+
+    @classmethod
+    def of(cls, standing: Standing) -> TransferQueueRead:
+        """From the domain's value."""
+        return cls(
+            state=standing.state,
+            position=standing.position,
+            expected_wait_seconds=_seconds(standing.expected_wait),
+            expected_wait_p95_seconds=_seconds(standing.expected_wait_p95),
+            others_share=standing.others_share,
+            reason=standing.reason,
+        )
 
 
 class TransferRead(AnswerModel):
@@ -70,6 +129,7 @@ class TransferRead(AnswerModel):
     licenses: list[TransferLicense]
     update: str | None = Field(description="Update file, armoured text; null until issued.")
     reason: str | None = Field(description="Why it was rolled back.")
+    queue: TransferQueueRead | None = Field(description="While it is reserved.")
     deadline_at: datetime
     created_at: datetime
     issued_at: datetime | None
@@ -91,11 +151,16 @@ class TransferRead(AnswerModel):
             ],
             update=transfer.update,
             reason=transfer.reason,
+            queue=None if transfer.standing is None else TransferQueueRead.of(transfer.standing),
             deadline_at=transfer.deadline_at,
             created_at=transfer.created_at,
             issued_at=transfer.issued_at,
             confirmed_at=transfer.confirmed_at,
         )
+
+
+def _seconds(wait: timedelta | None) -> float | None:
+    return None if wait is None else round(wait.total_seconds(), 3)
 
 
 def license_ids_of(ids: list[str]) -> tuple[LicenseId, ...]:

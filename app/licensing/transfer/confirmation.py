@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from app.core.command import Command
-from app.core.db import Database, Tx
+from app.core.db import Database, Reader, Tx
 from app.core.ids import TransferId
 from app.core.json import JsonObject
 from app.licensing.container import repository as containers
@@ -117,6 +117,13 @@ def confirm_by_receipt(
     if "unexpected" in answer.value:
         raise unexpected_state(receipt.serial, UnexpectedReason(str(answer.value["unexpected"])))
     return bool(answer.value["new"]) and not answer.replayed
+
+
+def is_from(reader: Reader, serial: str, shown: Context) -> bool:
+    """Whether a file was made by this container: by its serial, and signed by the key it is known by."""
+    if shown.serial != serial:
+        return False
+    return containers.get_container(reader, serial).key_thumbprint == shown.signing_key_thumbprint
 
 
 def _check_receipt(transfer: Transfer, receipt: Context) -> None:

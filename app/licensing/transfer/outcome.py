@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from app.core.command import Command
 from app.core.db import Database, Tx
 from app.core.json import JsonObject
 from app.core.origin import system_origin
@@ -94,19 +95,29 @@ def _emit_issued(tx: Tx, transfer: Transfer, result: ProgrammingResult) -> None:
         tx.emit(_ISSUED_EVENT[action], subject=license_id, data={**about, "license_id": license_id})
 
 
-def roll_back(db: Database, transfer: Transfer, reason: str) -> bool:
+def roll_back(db: Database, transfer: Transfer, reason: str, *, command: Command | None = None) -> bool:
     """Free the licences and give the quota back; says whether it was still to be done. Nothing is counted.
 
     The operation id of the reservation and the context it used are freed as well, so that the caller can try the same
     request again.
+
+    Args:
+        db: the instance's database.
+        transfer: as it was reserved.
+        reason: stable code, for the books.
+        command: who asks for it; None if nobody does.
     """
     month = Month.parse(transfer.month)
+    asked = command or Command(op_id=f"rollback:{transfer.transfer_id}", origin=_ROLLING_BACK)
 
     def body(tx: Tx) -> JsonObject:
         metering.hold(tx, month=month)
         containers.touch_container(tx, transfer.container)
         if not repository.roll_back(tx, transfer.transfer_id, reason):
+            if command is not None:
+                tx.forget(tx.op_id)
             return {"rolled_back": False}
+        asked.charge(tx)
         licenses.free_licenses(tx, transfer.transfer_id, [license_id for license_id, _ in transfer.licenses])
         containers.give_context_back(tx, transfer.container)
         metering.release(tx, effects_of(transfer.transfer_id, transfer.licenses), month=month)
@@ -119,6 +130,4 @@ def roll_back(db: Database, transfer: Transfer, reason: str) -> bool:
         )
         return {"rolled_back": True}
 
-    return bool(
-        db.run_tx(f"rollback:{transfer.transfer_id}", body, origin=_ROLLING_BACK).value["rolled_back"]
-    )
+    return bool(db.run_command(asked, body).value["rolled_back"])

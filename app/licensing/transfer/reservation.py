@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from app.core.clock import to_us
 from app.core.command import Command
 from app.core.db import Database, Tx
-from app.core.ids import InstanceId, LicenseId, TransferId, new_id
+from app.core.ids import LicenseId, TransferId, new_id
 from app.core.json import JsonObject, dump_json
 from app.licensing.container import repository as containers
 from app.licensing.container.container_rule import (
@@ -39,6 +39,7 @@ from app.licensing.order.service import load_ticket
 from app.licensing.product_item import options_to_json
 from app.licensing.transfer import repository
 from app.licensing.transfer.confirmation import confirm_proven
+from app.licensing.transfer.job import InstanceIdentity
 from app.licensing.transfer.repository import NewTransfer, OpenedTransfer, UnfinishedTransfer
 from app.licensing.transfer.transfer_plan import (
     PlannedAction,
@@ -52,16 +53,7 @@ from app.licensing.transfer.transfer_plan import (
     plan_actions,
 )
 from editions import Effect, metering, month_of
-from fsb_gateway import Context
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InstanceIdentity:
-    """Whose License Central this is, and which boxes program for it."""
-
-    instance_id: InstanceId
-    firm_code: int
-    pool: str
+from fsb_gateway import Context, Priority
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +66,7 @@ class TransferRequest:
         wish: what to move; ignored for `auto_update`.
         authenticated: the vendor's own system asks; otherwise only a ticket's holder, who has to show the ticket before
             his context registers a container or, contradicting the books, stops it.
+        priority: of its job among those of the same instance; no part of what makes two requests the same.
     """
 
     context: Context
@@ -82,6 +75,7 @@ class TransferRequest:
     wish: Wish
     principal: str
     authenticated: bool
+    priority: Priority = "interactive"
 
     @property
     def vouched_for(self) -> bool:
@@ -339,7 +333,8 @@ class _Reserving:
         open_ones = [each.transfer_id for each in unfinished if each.state is TransferState.RESERVED]
         if open_ones:
             raise TransferOpen(
-                f"Container {self._context.serial} has a transfer in the making. Wait for it, or ask for its state.",
+                f"Container {self._context.serial} has a transfer in the making: send that request again to go on with"
+                " it, or cancel it.",
                 transfer_id=open_ones[0],
                 serial=self._context.serial,
             )
@@ -420,6 +415,7 @@ class _Reserving:
                 "context_digest": context.digest,
                 "steps": steps,
                 "deadline_at_us": to_us(now + self._deadlines.program),
+                "priority": self._request.priority,
             },
             month=month,
             retry_at=now + min(self._deadlines.lease, self._deadlines.program),

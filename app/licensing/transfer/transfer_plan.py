@@ -28,6 +28,7 @@ from app.licensing.errors import (
     NothingToActivate,
 )
 from app.licensing.license.license import FREE_STATES, License, LicenseAction, LicenseState
+from app.licensing.transfer.standing import Standing
 
 ACTIONS_MAX: Final = 100
 """Licences in one transfer; 100 keep a slow box busy for about a minute. Source: domain reference §6."""
@@ -111,6 +112,7 @@ class Transfer:
         deadline_at: when it is rolled back if no box has programmed it.
         month: the quota month it was reserved in, YYYY-MM.
         reason: why it was rolled back.
+        standing: where the job of a reserved transfer stands, if that was asked.
     """
 
     transfer_id: TransferId
@@ -128,6 +130,7 @@ class Transfer:
     created_at: datetime
     issued_at: datetime | None
     confirmed_at: datetime | None
+    standing: Standing | None = None
 
 
 def plan_actions(

@@ -10,7 +10,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -24,8 +24,9 @@ from app.licensing import Programmer, Started
 from app.main import Server
 from app.settings import Settings
 from fsb_gateway import JobPending, ProgrammingJob, ProgrammingResult
-from fsb_gateway.journal import Journal
+from fsb_gateway.journal import Finished, Journal
 from tenancy import InstanceDatabases, PlacedDatabases
+from tests.fake.programmer import PassedOn
 
 
 class Fuse:
@@ -76,16 +77,16 @@ def _step(op_id: str, value: JsonObject) -> str:
     return "confirm" if value == {"new": True} else "other"
 
 
-class KillingProgrammer:
+class KillingProgrammer(PassedOn):
     """The gateway's client, with points before and after."""
 
     def __init__(self, programmer: Programmer, fuse: Fuse) -> None:
-        self._programmer = programmer
+        super().__init__(programmer)
         self._fuse = fuse
 
     async def program(self, job: ProgrammingJob, *, wait: timedelta) -> ProgrammingResult | JobPending:
         self._fuse.passes("before_send")
-        result = await self._programmer.program(job, wait=wait)
+        result = await self.client.program(job, wait=wait)
         self._fuse.passes("after_result")
         return result
 
@@ -95,8 +96,8 @@ class KillingJournal(Journal):
 
     fuse: Fuse
 
-    def append(self, job_id: str, request: str, result: bytes) -> None:
-        super().append(job_id, request, result)
+    def append(self, finished: Sequence[Finished]) -> None:
+        super().append(finished)
         self.fuse.passes("in_box")
 
 
@@ -134,10 +135,10 @@ def _say(text: str) -> None:
 
 def main(data_dir: str) -> int:
     from app.core.logging import configure_logging  # noqa: PLC0415 - a setting of this process alone
-    from fsb_gateway import box_worker  # noqa: PLC0415 - its journal is replaced in this process alone
+    from fsb_gateway import box_recorder  # noqa: PLC0415 - its journal is replaced in this process alone
 
     configure_logging("WARNING", stream=sys.stderr)
-    vars(box_worker)["Journal"] = KillingJournal
+    vars(box_recorder)["Journal"] = KillingJournal
     try:
         asyncio.run(serve(Path(data_dir)))
     except DomainError as error:

@@ -28,6 +28,13 @@ def test_edition_has_the_published_amounts(
     assert found.name_en
 
 
+def test_editions_that_share_boxes_share_them_as_their_monthly_amounts() -> None:
+    sharing = [each for each in EDITIONS.values() if each.box == "shared"]
+    assert [(each.key, each.box_share) for each in sharing] == [("datacenter", 1), ("dedicated", 2)]
+    assert len({each.activations / each.box_share for each in sharing}) == 1
+    assert {each.box_share for each in EDITIONS.values() if each.box != "shared"} == {1}
+
+
 def test_all_but_datacenter_have_web_services() -> None:
     assert editions_with_web_services() == ("dedicated", "high_performance", "high_availability")
 

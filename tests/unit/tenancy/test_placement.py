@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from app.core.ids import InstanceId
 from editions.catalog import EDITIONS
 from tenancy.errors import EditionUnknown, LinesTooFew, LinesTooMany
 from tenancy.placement import check_country, check_lines, find_edition, place_instance
@@ -26,11 +27,12 @@ from tenancy.server.errors import CountryForbidden
 def test_each_edition_gets_its_lines_pool_and_boxes(
     edition: str, lines: int, line_ids: list[str], pool: str, boxes: list[str]
 ) -> None:
-    placement = place_instance("acme", EDITIONS[edition], lines=lines)
+    placement = place_instance("acme", EDITIONS[edition], lines=lines, instance_id=InstanceId("ins_1"))
     assert list(placement.lines) == line_ids
     assert placement.pool == pool
     assert [box.name for box in placement.boxes] == boxes
     assert {box.pool for box in placement.boxes} == {pool}
+    assert {box.owner for box in placement.boxes} == {None if pool == "shared" else "ins_1"}
 
 
 def test_unknown_edition_names_the_known_ones() -> None:

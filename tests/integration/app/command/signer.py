@@ -20,6 +20,7 @@ from fsb_gateway import (
     ProgrammingStep,
     read_context,
 )
+from fsb_gateway.embedded import embedded_boxes
 
 FIRM_CODE = 6_000_010
 INSTANCE = "ins_0199f0c2000070008000000000000001"
@@ -36,7 +37,8 @@ class Signer:
 
     def _gateway(self) -> Gateway:
         keystore = Keystore(self._folder / "keys", clock=self._clock)
-        return Gateway(keystore, self._folder / "journals", clock=self._clock)
+        make_box = embedded_boxes(self._folder, keystore, clock=self._clock)
+        return Gateway(keystore, self._folder, clock=self._clock, make_box=make_box)
 
     async def _make_template(self) -> str:
         gateway = self._gateway()

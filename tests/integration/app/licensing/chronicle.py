@@ -15,7 +15,7 @@ from app.core.errors import DomainError
 from app.core.ids import TransferId
 from app.licensing import Deadlines, LicenseFilter, Transfer, TransferRequest, TransferService
 from editions import audit_meters, month_of
-from fsb_gateway import Context
+from fsb_gateway import Context, JobUnknown, ProgrammingResult
 from tests.fake.clock import START
 from tests.fake.killed import Killed
 from tests.integration.app.licensing.mortal import Fate, MortalBox, MortalDatabase
@@ -25,6 +25,7 @@ from tests.service.database import DatabaseMaker, EngineKind
 
 LIMIT = 14
 PROGRAM = Deadlines().program
+AWAY = ("unreachable", "answer lost")
 MICROSECOND = timedelta(microseconds=1)
 SERIALS = ("130-1", "130-2", "3-3")
 Outcome = Transfer | DomainError | str | None
@@ -140,17 +141,17 @@ class Chronicle(RuleBasedStateMachine):
         move = self.oracle.transfers[name]
         if move.state != "reserved":
             self.expect_update(name, outcome)
-        elif self.clock.now() >= move.deadline:
+        elif self.clock.now() >= move.deadline and not self.can_be_fetched(name, trouble):
             self.end_late(name, outcome, trouble)
-        elif trouble in ("before program", "after program", "before issue"):
+        elif trouble in self.deadly(name):
             assert outcome == "killed"
-        elif trouble in ("unreachable", "answer lost"):
+        elif trouble in AWAY:
             assert isinstance(outcome, Transfer)
             assert str(outcome.state) == "reserved"
         elif trouble == "after issue" and self.stopped(name):
             self.oracle.roll_back(name, self.before_newest(move.ask.serial))
             assert outcome == "killed"
-        elif trouble == "rejected" or self.stopped(name):
+        elif (trouble == "rejected" and not self.is_late(name)) or self.stopped(name):
             self.oracle.roll_back(name, self.before_newest(move.ask.serial))
             assert isinstance(outcome, DomainError)
             assert outcome.code == "transfer_rolled_back"
@@ -160,6 +161,26 @@ class Chronicle(RuleBasedStateMachine):
                 assert outcome == "killed"
             else:
                 self.expect_update(name, outcome)
+
+    def is_late(self, name: str) -> bool:
+        return self.clock.now() >= self.oracle.transfers[name].deadline
+
+    def deadly(self, name: str) -> tuple[str, ...]:
+        """Where a process dies on its way to an update; past the deadline nothing is sent any more."""
+        return (
+            ("before issue",) if self.is_late(name) else ("before program", "after program", "before issue")
+        )
+
+    def can_be_fetched(self, name: str, trouble: str | None) -> bool:
+        """Whether a box has made the update by now and can be asked for it."""
+        return trouble not in AWAY and self.is_made(name)
+
+    def is_made(self, name: str) -> bool:
+        """Whether the box has recorded the job."""
+        try:
+            return isinstance(self.world.run(self.world.boxes.client.find(name)), ProgrammingResult)
+        except JobUnknown:
+            return False
 
     def stopped(self, name: str) -> bool:
         return self.oracle.containers[self.oracle.transfers[name].ask.serial].stopped is not None
@@ -198,7 +219,7 @@ class Chronicle(RuleBasedStateMachine):
             if state == "rolled_back":
                 self.oracle.roll_back(name, self.before_newest(self.oracle.transfers[name].ask.serial))
             else:
-                assert self.clock.now() < self.oracle.transfers[name].deadline
+                assert self.is_made(name)
                 assert not self.stopped(name)
                 self.oracle.issue(name)
 

@@ -18,6 +18,7 @@ from fsb_gateway import (
 )
 from tests.fake.clock import FakeClock
 from tests.fake.killed import Killed
+from tests.fake.programmer import PassedOn
 
 KILLS = (
     "before reserve",
@@ -62,11 +63,11 @@ class MortalDatabase(Database):
         return answer
 
 
-class MortalBox:
+class MortalBox(PassedOn):
     """Dies before or after the box has worked; or the box does not play along."""
 
     def __init__(self, client: FsbClient, fate: Fate) -> None:
-        self._client = client
+        super().__init__(client)
         self._fate = fate
 
     async def program(self, job: ProgrammingJob, *, wait: timedelta) -> ProgrammingResult | JobPending:
@@ -75,8 +76,13 @@ class MortalBox:
             raise FirmKeyMissing("not in this box")
         if self._fate.trouble == "unreachable":
             raise FsbUnavailable("gone")
-        result = await self._client.program(job, wait=wait)
+        result = await self.client.program(job, wait=wait)
         self._fate.meet("after program")
         if self._fate.trouble == "answer lost":
             raise FsbUnavailable("cut")
         return result
+
+    async def find(self, job_id: str, *, wait: timedelta = timedelta(0)) -> ProgrammingResult | JobPending:
+        if self._fate.trouble in ("unreachable", "answer lost"):
+            raise FsbUnavailable("gone")
+        return await self.client.find(job_id, wait=wait)

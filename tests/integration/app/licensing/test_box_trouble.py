@@ -22,7 +22,9 @@ from fsb_gateway import (
     PoolUnknown,
     ProgrammingResult,
 )
+from tests.fake.killed import Killed
 from tests.integration.app.licensing.world import (
+    NO_WAIT,
     PATIENCE,
     Boxes,
     Device,
@@ -37,7 +39,6 @@ from tests.integration.app.licensing.world import (
 )
 from tests.service.wait import wait_until_async
 
-NO_WAIT = timedelta(0)
 LEASE = Deadlines().lease
 PROGRAM = Deadlines().program
 FREE = LicenseState.NOT_COLLECTED
@@ -121,8 +122,8 @@ def test_driver_that_dies_does_not_keep_a_transfer_past_its_deadline(
     lost_box.before = FsbUnavailable("gone")
     reserved = far_world.collect(far_world.device(), far_world.ticket())
     far_world.clock.set(reserved.deadline_at - timedelta(seconds=1))
-    lost_box.before = KeyboardInterrupt()
-    with pytest.raises(KeyboardInterrupt):
+    lost_box.before = Killed("before program")
+    with pytest.raises(Killed):
         far_world.run(far_world.transfers.drive_due())
     far_world.clock.set(reserved.deadline_at)
     assert far_world.run(far_world.line().drive_due()) == 1

@@ -67,7 +67,9 @@ from fsb_gateway import (
     create_gateway_app,
     read_context,
 )
+from fsb_gateway.embedded import embedded_boxes
 from tests.fake.clock import START, FakeClock
+from tests.fake.programmer import PassedOn
 
 T = TypeVar("T")
 Dump = dict[str, list[tuple[Any, ...]]]
@@ -79,6 +81,7 @@ BOX = "box-1"
 IDENTITY = InstanceIdentity(instance_id=INSTANCE, firm_code=FIRM_CODE, pool=POOL)
 PATIENCE = timedelta(seconds=20)
 MILLISECOND = timedelta(milliseconds=1)
+NO_WAIT = timedelta(0)
 
 
 class Boxes:
@@ -88,11 +91,14 @@ class Boxes:
         self.clock = clock
         self._runner = asyncio.Runner()
         keystore = Keystore(folder / "keys", clock=clock)
-        self.gateway = Gateway(keystore, folder, clock=clock, queue_limit=queue_limit)
+
+        make_box = embedded_boxes(folder, keystore, clock=clock)
+        self.gateway = Gateway(keystore, folder, clock=clock, make_box=make_box, queue_limit=queue_limit)
         self.client = FsbClient.in_process(create_gateway_app(self.gateway))
         self.template = self.run(self._set_up())
 
     async def _set_up(self) -> Template:
+        await self.gateway.start()
         await self.client.ensure_box(BoxSpec(name=BOX, pool=POOL))
         await self.client.ensure_firm_key(INSTANCE, FIRM_CODE, pool=POOL)
         root = await self.client.root_certificate()
@@ -175,11 +181,12 @@ class World:
         *,
         db: Database | None = None,
         deadlines: Deadlines | None = None,
+        identity: InstanceIdentity = IDENTITY,
     ) -> TransferService:
         """One more process serving this instance: it shares nothing but the database."""
         return TransferService(
             db or self.db,
-            identity=lambda: IDENTITY,
+            identity=lambda: identity,
             programmer=programmer or self.boxes.client,
             deadlines=deadlines,
             wait=PATIENCE,
@@ -301,11 +308,11 @@ def check_counters(tables: Dump) -> None:
     assert len(open_ones) == len(set(open_ones))
 
 
-class LostBox:
+class LostBox(PassedOn):
     """A gateway that can be cut off, before a job reaches it or before its answer comes back."""
 
     def __init__(self, client: FsbClient) -> None:
-        self._client = client
+        super().__init__(client)
         self.before: BaseException | None = None
         self.after: BaseException | None = None
         self.jobs: list[ProgrammingJob] = []
@@ -314,17 +321,23 @@ class LostBox:
         self.jobs.append(job)
         if self.before is not None:
             raise self.before
-        result = await self._client.program(job, wait=wait)
+        result = await self.client.program(job, wait=wait)
         if self.after is not None:
             raise self.after
         return result
 
+    async def find(self, job_id: str, *, wait: timedelta = NO_WAIT) -> ProgrammingResult | JobPending:
+        for trouble in (self.before, self.after):
+            if trouble is not None:
+                raise trouble
+        return await self.client.find(job_id, wait=wait)
 
-class HeldBox:
+
+class HeldBox(PassedOn):
     """A gateway whose box starts, or refuses, only when the test says so."""
 
     def __init__(self, client: FsbClient, *, refusal: FsbRejected | None = None) -> None:
-        self._client = client
+        super().__init__(client)
         self._refusal = refusal
         self.called = asyncio.Event()
         self.go = asyncio.Event()
@@ -334,7 +347,7 @@ class HeldBox:
         await self.go.wait()
         if self._refusal is not None:
             raise self._refusal
-        return await self._client.program(job, wait=wait)
+        return await self.client.program(job, wait=wait)
 
 
 def position(

@@ -10,10 +10,11 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
+from app.core.language import choose_language
 from app.http.problem_catalog import PROBLEM_BY_CODE, PROBLEM_KINDS
 from app.http.problem_catalog_kind import ProblemKind
 from app.web import create_problem_router
-from app.web.problem_page import STATUS_MEANINGS, choose_language
+from app.web.problem_page import STATUS_MEANINGS
 
 
 def make_client(*kinds: ProblemKind) -> TestClient:

@@ -15,7 +15,14 @@ from app.core.db import Database
 from app.core.errors import DomainError
 from app.operations.probe.isolation import CheckName, Outcome
 from app.operations.probe.isolation_probe import IsolationProbe, ProbeParts
-from fsb_gateway import FirmCodeNotOwned, FsbUnavailable, JobPending, ProgrammingJob, ProgrammingResult
+from fsb_gateway import (
+    FirmCodeNotOwned,
+    FsbUnavailable,
+    JobPending,
+    PoolForeign,
+    ProgrammingJob,
+    ProgrammingResult,
+)
 from tenancy import Instance, InstanceProfile
 from tests.fake.clock import FakeClock
 from tests.integration.tenancy.world import KEY, World
@@ -136,6 +143,11 @@ def test_event_of_one_that_stands_in_the_others_database_is_found(street: Street
             event,
         )
     assert street.breaches() == {("foreign_ids", "alpha")}
+
+
+def test_job_that_anothers_pool_refuses_is_no_breach(street: Street) -> None:
+    street.gateway.refusal = PoolForeign("The pool is another instance's.")
+    assert street.breaches() == set()
 
 
 def test_job_with_anothers_firm_code_that_the_gateway_takes_is_found(street: Street) -> None:

@@ -1,0 +1,146 @@
+"""Problems of Firm Security Boxes that do not do what they are asked. Pure.
+
+Nothing was handed out and nothing is counted; the same job may be sent again.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from app.http.problem_catalog_kind import ProblemKind, problem_kind
+
+BOX_FAILURE_PROBLEMS: Final[tuple[ProblemKind, ...]] = (
+    problem_kind(
+        "box_disconnected",
+        503,
+        en=(
+            "Firm Security Box does not answer",
+            "A Firm Security Box does not answer; what it was doing will be known when it is back. Please ask "
+            "again shortly: nothing is counted twice.",
+        ),
+        de=(
+            "Firm Security Box antwortet nicht",
+            "Eine Firm Security Box antwortet nicht; woran sie war, zeigt sich, wenn sie wieder da ist. Bitte "
+            "fragen Sie gleich noch einmal: Es wird nichts doppelt gezählt.",
+        ),
+        retry_after_s=5,
+    ),
+    problem_kind(
+        "box_failed",
+        503,
+        en=(
+            "Firm Security Box failed",
+            "A Firm Security Box could not do this job, and nothing was handed out. Please try again shortly; "
+            "if it lasts, call support.",
+        ),
+        de=(
+            "Firm Security Box gestört",
+            "Eine Firm Security Box konnte diesen Auftrag nicht ausführen, und es wurde nichts ausgegeben. "
+            "Bitte versuchen Sie es gleich noch einmal; wenn es anhält, rufen Sie den Support an.",
+        ),
+        retry_after_s=10,
+    ),
+    problem_kind(
+        "box_occupied",
+        503,
+        en=(
+            "Firm Security Box busy otherwise",
+            "A Firm Security Box is busy with something else. Please try again in a few seconds.",
+        ),
+        de=(
+            "Firm Security Box anderweitig belegt",
+            "Eine Firm Security Box ist mit etwas anderem beschäftigt. Bitte versuchen Sie es in einigen "
+            "Sekunden erneut.",
+        ),
+        retry_after_s=5,
+    ),
+    problem_kind(
+        "box_timed_out",
+        503,
+        en=(
+            "Firm Security Box too slow",
+            "A Firm Security Box did not finish in time. Please try again shortly; nothing is counted twice.",
+        ),
+        de=(
+            "Firm Security Box zu langsam",
+            "Eine Firm Security Box wurde nicht rechtzeitig fertig. Bitte versuchen Sie es gleich noch "
+            "einmal; es wird nichts doppelt gezählt.",
+        ),
+        retry_after_s=10,
+    ),
+    problem_kind(
+        "box_answer_wrong",
+        503,
+        en=(
+            "Firm Security Box signed wrongly",
+            "What a Firm Security Box made did not stand its check and was thrown away. Please try again "
+            "shortly; if it lasts, call support.",
+        ),
+        de=(
+            "Firm Security Box signiert falsch",
+            "Was eine Firm Security Box erzeugt hat, bestand die Prüfung nicht und wurde verworfen. Bitte "
+            "versuchen Sie es gleich noch einmal; wenn es anhält, rufen Sie den Support an.",
+        ),
+        retry_after_s=10,
+    ),
+    problem_kind(
+        "box_power_lost",
+        503,
+        en=(
+            "Firm Security Box lost its power",
+            "A Firm Security Box went away while it worked. Please ask again shortly: what it had finished is "
+            "kept, and nothing is counted twice.",
+        ),
+        de=(
+            "Firm Security Box ohne Strom",
+            "Eine Firm Security Box ist während der Arbeit ausgefallen. Bitte fragen Sie gleich noch einmal: "
+            "Was sie fertiggestellt hat, bleibt erhalten, und es wird nichts doppelt gezählt.",
+        ),
+        retry_after_s=10,
+    ),
+    problem_kind(
+        "token_absent",
+        503,
+        en=(
+            "Key token not inserted",
+            "The token with the firm keys is not in its slot. Please inform operations; jobs go on when it is "
+            "back.",
+        ),
+        de=(
+            "Schlüssel-Token nicht gesteckt",
+            "Das Token mit den Firm Keys steckt nicht in seinem Steckplatz. Bitte informieren Sie den Betrieb; "
+            "es geht weiter, sobald es wieder da ist.",
+        ),
+        retry_after_s=60,
+    ),
+    problem_kind(
+        "token_pin_wrong",
+        503,
+        en=(
+            "Key token refuses its PIN",
+            "The token with the firm keys refuses its PIN, and nobody tries again by himself. Please inform "
+            "operations; a person has to look at it.",
+        ),
+        de=(
+            "Schlüssel-Token lehnt seine PIN ab",
+            "Das Token mit den Firm Keys lehnt seine PIN ab, und niemand versucht es von selbst noch einmal. "
+            "Bitte informieren Sie den Betrieb; ein Mensch muss es prüfen.",
+        ),
+        retry_after_s=60,
+    ),
+    problem_kind(
+        "transactions_exhausted",
+        503,
+        en=(
+            "No transactions left",
+            "The Firm Security Box has no transactions left for this job. Please inform operations; new ones "
+            "have to be bought and loaded.",
+        ),
+        de=(
+            "Keine Transaktionen mehr",
+            "Die Firm Security Box hat für diesen Auftrag keine Transaktionen mehr. Bitte informieren Sie den "
+            "Betrieb; neue müssen gekauft und geladen werden.",
+        ),
+        retry_after_s=60,
+    ),
+)

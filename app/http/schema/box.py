@@ -1,0 +1,285 @@
+"""Boxes as the admin API shows and takes them. No answer holds a PIN."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Annotated, Literal
+
+from pydantic import Field, StrictBool, StrictInt
+
+from app.http.schema.model import AnswerModel, RequestModel
+from fsb_gateway.box_driver import BoxSpec, Faults, TokenSpec
+from fsb_gateway.report import BoxReport
+from tenancy.box.control import BoxView
+from tenancy.box.record import LONGEST_LOAN, MOST_LOADED, BoxChange, BoxRecord
+
+Share = Annotated[float, Field(ge=0, le=1)]
+OperationMillis = Annotated[StrictInt, Field(ge=0, le=60_000)]
+TransactionsName = Literal["unlimited", "standard", "pay_per_use"]
+BoxName = Annotated[str, Field(min_length=3, max_length=60)]
+Why = Annotated[str, Field(min_length=1, max_length=500, description="Why; others read it.")]
+_LOAN_HOURS = LONGEST_LOAN // timedelta(hours=1)
+
+
+class FaultsBody(RequestModel):
+    """How often a software box fails on purpose, in shares of all jobs; together at most 1."""
+
+    busy: Share = 0.0
+    timeout: Share = 0.0
+    wrong_answer: Share = 0.0
+    lost_power: Share = 0.0
+
+    def asked(self) -> Faults:
+        """As the domain takes it."""
+        return Faults(
+            busy=self.busy, timeout=self.timeout, wrong_answer=self.wrong_answer, lost_power=self.lost_power
+        )
+
+
+class TokenBody(RequestModel):
+    """Where a PKCS#11 box keeps its keys, on the machine of the box."""
+
+    module: str = Field(max_length=255, description="Path of the PKCS#11 library.")
+    label: str = Field(min_length=1, max_length=64, description="Of the token.")
+    pin_file: str = Field(
+        max_length=255, description="Path of the file with the user PIN, mode 0600; the PIN is never sent."
+    )
+
+    def asked(self) -> TokenSpec:
+        """As the domain takes it."""
+        return TokenSpec(module=self.module, label=self.label, pin_file=self.pin_file)
+
+
+class BoxCreateBody(RequestModel):
+    """A box that shall join a pool."""
+
+    name: BoxName = Field(description="Small letters, digits and hyphens.", examples=["shared-box-2"])
+    pool: str = Field(min_length=1, max_length=128, examples=["shared"])
+    driver: Literal["software", "pkcs11"] = "software"
+    operation_time_ms: OperationMillis = Field(default=0, description="Per programming operation.")
+    jitter: Share = Field(default=0.0, description="By which share the time per operation varies.")
+    faults: FaultsBody = Field(default=FaultsBody(), description="Software boxes only.")
+    token: TokenBody | None = Field(default=None, description="PKCS#11 boxes only.")
+    transactions: TransactionsName = Field(
+        default="unlimited", description="What is deducted: nothing, one per container, one per operation."
+    )
+    transactions_loaded: Annotated[StrictInt, Field(ge=0, le=2**32 - 1)] = 0
+    reason: Why
+
+    def asked(self) -> BoxSpec:
+        """As the domain takes it; whose it is follows from the pool."""
+        return BoxSpec(
+            name=self.name,
+            pool=self.pool,
+            driver=self.driver,
+            operation_time=timedelta(milliseconds=self.operation_time_ms),
+            jitter=self.jitter,
+            faults=self.faults.asked(),
+            token=None if self.token is None else self.token.asked(),
+            transactions=self.transactions,
+            transactions_loaded=self.transactions_loaded,
+        )
+
+
+class BoxChangeBody(RequestModel):
+    """What changes; what is left out stays. Name, pool and driver never change."""
+
+    operation_time_ms: OperationMillis | None = None
+    jitter: Share | None = None
+    faults: FaultsBody | None = Field(default=None, description="All of them; software boxes only.")
+    token: TokenBody | None = Field(default=None, description="PKCS#11 boxes only; for admins.")
+    transactions: TransactionsName | None = None
+
+    def asked(self) -> BoxChange:
+        """As the domain takes it."""
+        millis = self.operation_time_ms
+        return BoxChange(
+            operation_time=None if millis is None else timedelta(milliseconds=millis),
+            jitter=self.jitter,
+            faults=None if self.faults is None else self.faults.asked(),
+            token=None if self.token is None else self.token.asked(),
+            transactions=self.transactions,
+        )
+
+
+class BoxLoanBody(RequestModel):
+    """To whom a box is lent, and for how long."""
+
+    to: str = Field(min_length=1, max_length=128, description="The pool that it works for.")
+    hours: Annotated[StrictInt, Field(ge=1, le=_LOAN_HOURS)] = Field(
+        description="From the handing over on; then it works for its own pool again by itself."
+    )
+    force: StrictBool = Field(default=False, description="Even if its own pool is left without a box.")
+    reason: Why
+
+
+class TransactionLoadBody(RequestModel):
+    """Transactions that were loaded."""
+
+    number: Annotated[StrictInt, Field(ge=1, le=MOST_LOADED)]
+
+
+class FaultsRead(AnswerModel):
+    """How often a software box fails on purpose, in shares of all jobs."""
+
+    busy: float
+    timeout: float
+    wrong_answer: float
+    lost_power: float
+
+
+class TokenRead(AnswerModel):
+    """Where a PKCS#11 box keeps its keys."""
+
+    module: str
+    label: str
+    pin_file: str
+
+
+class BoxRead(AnswerModel):
+    """A box: what staff want, and what its gateway reports, which is null while it does not answer."""
+
+    name: str
+    pool: str
+    works_for: str = Field(description="The pool whose jobs it takes now; another one while it is lent.")
+    owner: str | None = Field(description="The instance whose own it is; null in a shared pool.")
+    driver: str
+    state: str | None = Field(
+        description="joining, active or leaving; null: the gateway has it, and nobody ordered it."
+    )
+    drained: bool
+    lent_to: str | None
+    lent_until: datetime | None
+    operation_time_ms: int | None
+    jitter: float | None
+    faults: FaultsRead | None
+    token: TokenRead | None
+    transactions: str
+    transactions_loaded: int | None
+    transactions_left: int | None = Field(description="Null where nothing is deducted.")
+    transactions_low: bool | None = Field(description="They run out soon.")
+    condition: str = Field(
+        description="ready, drained, starting, out, or why it takes no work; `unknown`: no report."
+    )
+    condition_since: datetime | None = Field(description="Since when, once it was noticed.")
+    temperature: str | None = Field(description="cold, warm or hot: how near its limit it is.")
+    utilisation: float | None = Field(description="Share of the last minute spent programming.")
+    running: int | None
+    jobs_done: int | None
+    operations_done: int | None
+    busy_seconds: float | None
+    failures: dict[str, int] = Field(description="Jobs it could not do, by code.")
+    consecutive_failures: int | None
+    error: str | None = Field(description="Code of the last failure, until a job succeeds.")
+    retry_at: datetime | None = Field(description="When a box that was taken out is tried again.")
+    firm_codes: list[int]
+    version: int | None = Field(description="For If-Match.")
+    created_at: datetime | None
+
+    @classmethod
+    def of(cls, view: BoxView) -> BoxRead:
+        """From the domain's value."""
+        record, report = view.record, view.report
+        wanted = {} if record is None else _wanted(record)
+        found = _UNREPORTED if report is None else _reported(report)
+        return cls.model_validate(
+            {
+                **_UNORDERED,
+                **({} if report is None else _shown_by_stray(report)),
+                **wanted,
+                **found,
+                "name": view.name,
+                "works_for": wanted.get("pool") if report is None else report.works_for,
+                "condition_since": None if view.seen is None else view.seen.since,
+            }
+        )
+
+
+def _wanted(record: BoxRecord) -> dict[str, object]:
+    spec = record.spec
+    token = spec.token
+    return {
+        "pool": spec.pool,
+        "owner": spec.owner,
+        "driver": spec.driver,
+        "state": record.state,
+        "drained": spec.drained,
+        "lent_to": spec.lent_to,
+        "lent_until": spec.lent_until,
+        "operation_time_ms": round(spec.operation_time / timedelta(milliseconds=1)),
+        "jitter": spec.jitter,
+        "faults": {
+            "busy": spec.faults.busy,
+            "timeout": spec.faults.timeout,
+            "wrong_answer": spec.faults.wrong_answer,
+            "lost_power": spec.faults.lost_power,
+        },
+        "token": None
+        if token is None
+        else {"module": token.module, "label": token.label, "pin_file": token.pin_file},
+        "transactions": spec.transactions,
+        "transactions_loaded": spec.transactions_loaded,
+        "version": record.version,
+        "created_at": record.created_at,
+    }
+
+
+_UNORDERED: dict[str, object] = {
+    "state": None,
+    "drained": False,
+    "lent_to": None,
+    "lent_until": None,
+    "operation_time_ms": None,
+    "jitter": None,
+    "faults": None,
+    "token": None,
+    "transactions_loaded": None,
+    "version": None,
+    "created_at": None,
+}
+
+
+def _shown_by_stray(report: BoxReport) -> dict[str, object]:
+    return {
+        "pool": report.pool,
+        "owner": report.owner,
+        "driver": report.driver,
+        "transactions": report.transactions,
+    }
+
+
+def _reported(report: BoxReport) -> dict[str, object]:
+    return {
+        "condition": report.condition,
+        "transactions_left": report.transactions_left,
+        "transactions_low": report.transactions_low,
+        "temperature": report.temperature,
+        "utilisation": round(report.utilisation, 4),
+        "running": report.running,
+        "jobs_done": report.jobs_done,
+        "operations_done": report.operations_done,
+        "busy_seconds": round(report.busy_seconds, 3),
+        "failures": report.failures,
+        "consecutive_failures": report.consecutive_failures,
+        "error": report.error,
+        "retry_at": report.retry_at,
+        "firm_codes": list(report.firm_codes),
+    }
+
+
+_UNREPORTED: dict[str, object] = {
+    "condition": "unknown",
+    "transactions_left": None,
+    "transactions_low": None,
+    "temperature": None,
+    "utilisation": None,
+    "running": None,
+    "jobs_done": None,
+    "operations_done": None,
+    "busy_seconds": None,
+    "failures": {},
+    "consecutive_failures": None,
+    "error": None,
+    "retry_at": None,
+    "firm_codes": [],
+}
