@@ -15,7 +15,7 @@ SPREAD := --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-re
 # mariadbd lives in /usr/sbin, which an ordinary user's search path may lack.
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: help run test check lint fast-test bench format lock clean binaries
+.PHONY: help run test check lint fast-test bench box-chaos format lock clean binaries
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*  ## /\t/' | expand -t 14
@@ -30,6 +30,9 @@ check: $(VENV)/.development lint fast-test  ## what every commit passes: the abo
 
 bench: $(VENV)/.development binaries  ## all benchmarks, or some: make bench ONLY="name name"
 	@$(BIN)/python -m tests.bench $(ONLY)
+
+box-chaos: $(VENV)/.development  ## kill -9 of gateway, boxes and line under load: make box-chaos MINUTES=10 SEED=1
+	@$(BIN)/python -m tests.integration.fsb_gateway.chaos --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
 
 format: $(VENV)/.development  ## rewrite the code in the one format and mend what can be mended
 	@$(BIN)/ruff check --fix-only --quiet .

@@ -26,8 +26,10 @@ from app.core.ids import InstanceId, LineId
 from app.core.lock import make_private, take_lock
 from app.core.logging import bind, clear
 from app.core.migrate import current, upgrade
+from app.gateway_part import start_gateway
 from app.licensing import Deadlines, InstanceIdentity, Programmer, TransferService, find_left_over
 from app.operations.audit.audit import Audit
+from app.operations.ceremony.reader import CeremonyReader
 from app.operations.directory import InstanceDirectory
 from app.operations.guard import carry_on
 from app.operations.instance_lines import ServedLines
@@ -37,10 +39,10 @@ from app.operations.noted_programmer import NotedProgrammer
 from app.operations.probe.isolation_probe import IsolationProbe, ProbeParts
 from app.settings import Settings
 from editions import edition
-from fsb_gateway import FsbClient, Gateway, Keystore, create_gateway_app
 from tenancy import (
     AccessCache,
     AccessService,
+    BoxCare,
     BoxKind,
     CertificateService,
     ClientService,
@@ -60,6 +62,7 @@ from tenancy import (
     StaffTokenService,
     credential_key,
     line_names,
+    register_box_actions,
     register_embedded_servers,
 )
 from tenancy.database.placed import Bounds
@@ -114,6 +117,7 @@ class Platform:
 
         Raises:
             DataDirectoryInUse: another process does so already.
+            GatewayRunning: a gateway in a process of its own has the boxes that would be embedded.
             DomainError: a key file is exposed or damaged, or a journal is.
         """
         self._started_at = self.clock.now()
@@ -134,10 +138,9 @@ class Platform:
             await asyncio.gather(left_over, return_exceptions=True)
         threads = CapacityLimiter(_CLOSED_AT_ONCE)
         await asyncio.gather(*(self._close_meter(runtime, threads) for runtime in self.runtimes()))
-        for part in ("fsb", "gateway"):
-            if hasattr(self, part):
-                with carry_on("part_not_closed", part=part):
-                    await getattr(self, part).close()
+        if hasattr(self, "gateway"):
+            with carry_on("part_not_closed", part="gateway"):
+                await self.gateway.close()
         if hasattr(self, "audit"):
             with carry_on("audit_not_signed"):
                 # A process too short-lived for its first turn has looked at nobody's chain yet.
@@ -292,7 +295,7 @@ class Platform:
 
     def make_programmer(self) -> Programmer:
         """What lines send their jobs to."""
-        return self.fsb
+        return self.gateway.jobs
 
     def _open_storage(self) -> None:
         make_private(self.data_dir)
@@ -314,7 +317,6 @@ class Platform:
         )
         self.audit.start(self._with_database)
         self.databases = self.make_databases()
-        self.keystore = Keystore(self.data_dir / "boxes" / "keys", clock=self.clock)
 
     def _has_platform(self) -> bool:
         """Whether there is a platform database already, with secrets in it that only the old key can check."""
@@ -346,6 +348,7 @@ class Platform:
         # Whatever needs two people is registered here before anybody can ask for it.
         self.guarded = GuardedActions()
         register_actions(self.guarded)
+        register_box_actions(self.guarded)
         self.guarded.register("endInstance", start_end, check=check_end)
         self.guarded.register("eraseInstance", start_erase, check=check_erase)
         self.approvals = ApprovalService(db, self.guarded)
@@ -356,8 +359,8 @@ class Platform:
         self.directory = InstanceDirectory(self.instances, clock=self.clock)
 
     async def _start_gateway(self) -> None:
-        self.gateway = Gateway(self.keystore, self.data_dir / "boxes" / "journals", clock=self.clock)
-        self.fsb = FsbClient.in_process(create_gateway_app(self.gateway))
+        self.gateway = await start_gateway(self.settings, clock=self.clock)
+        self.fsb = self.gateway.control
         kind = BoxKind(operation_time=self.settings.operation_time)
         provisioner = InstanceProvisioner(
             self.platform_db,
@@ -367,7 +370,11 @@ class Platform:
             key=self.key,
             kind=kind,
         )
-        await provisioner.restore_boxes()
+        self.boxes = BoxCare(self.platform_db, self.databases, self.fsb)
+        # A gateway in another process may be away; whoever keeps the boxes tells it when it is there.
+        with carry_on("boxes_not_restored"):
+            await self.boxes.keeper.reconcile()
+        self.ceremonies = CeremonyReader(self.platform_db, self.audit.reader)
         self.isolation_probe = self._make_isolation_probe()
         self.migrations = MigrationService(
             self.platform_db, self.settings.platform_url, databases=self.databases, clock=self.clock
@@ -376,6 +383,7 @@ class Platform:
         kinds = [
             provisioner.operation_kind(),
             *self.staff_operations.kinds(),
+            *self.boxes.kinds(),
             *self._lifecycle_kinds(),
             self.migrations.operation_kind(),
         ]
@@ -431,9 +439,7 @@ class Platform:
                 db = await to_thread.run_sync(self.databases.open, instance_id)
                 if await to_thread.run_sync(find_left_over, db, self._started_at):
                     runtime = await to_thread.run_sync(self._any_line(instance_id).open, instance_id)
-                    await runtime.transfers.drive_left_over(
-                        before=self._started_at, wait=self.settings.program_wait
-                    )
+                    await runtime.transfers.drive_left_over(before=self._started_at)
 
     def _any_line(self, instance_id: InstanceId) -> Line:
         return self.line(self.directory.lines_of(instance_id)[0])

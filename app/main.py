@@ -1,7 +1,7 @@
 """The ASGI applications of the embedded platform, and the process that serves them.
 
 request ─► TraceLayer ─► FrontDoor ─┬─ /livez /readyz
-                                    ├─ /admin /problems …  control
+                                    ├─ /admin /metrics /problems …  control
                                     ├─ /portal/v1/{instance}/…  control, for the customer
                                     └─ /{instance}/…       a line, chosen by lb.choose_line
 """
@@ -33,6 +33,8 @@ from app.http import (
     admin_api,
     admin_approval_api,
     admin_audit_api,
+    admin_box_api,
+    admin_firm_key_api,
     admin_instance_api,
     admin_lifecycle_api,
     admin_migration_api,
@@ -41,11 +43,14 @@ from app.http import (
     admin_server_api,
     admin_staff_api,
     admin_support_api,
+    holder_api,
     instance_api,
+    metrics_api,
     portal_access_api,
     portal_audit_api,
     portal_export_api,
     portal_support_api,
+    queue_api,
     transfers,
 )
 from app.http.bounded_protocol import BoundedProtocol
@@ -60,7 +65,7 @@ from app.operations.line import InstanceRuntime
 from app.web.problem_page import create_problem_router
 from app.workers import FlushWorker, Loop, run_loop
 
-CONTROL_SEGMENTS: Final = frozenset({"admin", "problems", "openapi"})
+CONTROL_SEGMENTS: Final = frozenset({"admin", "metrics", "problems", "openapi"})
 PORTAL_SEGMENT: Final = "portal"
 _HEALTH: Final = frozenset({"/livez", "/readyz"})
 THREADS: Final = 128
@@ -74,6 +79,8 @@ _FORGET_EVERY_SECONDS: Final = 3600.0
 _FOLLOW_EVERY_SECONDS: Final = 0.5
 """What another process changes about an instance is known here within a second."""
 _PUSH_EVERY_SECONDS: Final = 1.0
+_BOXES_EVERY_SECONDS: Final = 1.0
+"""How long a gateway that starts anew may lack boxes, and a change of a box goes untold. Our own decision."""
 _EXPIRE_EVERY_SECONDS: Final = 60.0
 _SIGN_EVERY_SECONDS: Final = 30.0
 """Half of the minute within which a grown audit chain is signed. **Source:** operations reference §7.2."""
@@ -90,7 +97,7 @@ def create_instance_app(platform: Platform) -> FastAPI:
     )
     app.state.cursors = CursorCodec(platform.key.derive("cursor"))
     app.state.root_certificate = platform.fsb.root_certificate
-    for router in (instance_api.router, transfers.api, transfers.gateways):
+    for router in (instance_api.router, transfers.api, queue_api.api, holder_api.router):
         app.include_router(router)
     return app
 
@@ -105,6 +112,8 @@ def create_control_app(platform: Platform) -> FastAPI:
     app.state.platform = platform
     app.state.cursors = CursorCodec(platform.key.derive("cursor"))
     app.include_router(admin_api.router)
+    app.include_router(admin_box_api.router)
+    app.include_router(admin_firm_key_api.router)
     app.include_router(admin_access_api.router)
     app.include_router(admin_instance_api.router)
     app.include_router(admin_lifecycle_api.router)
@@ -116,6 +125,7 @@ def create_control_app(platform: Platform) -> FastAPI:
     app.include_router(admin_approval_api.router)
     app.include_router(admin_audit_api.router)
     app.include_router(admin_support_api.router)
+    app.include_router(metrics_api.router)
     app.include_router(create_problem_router(PROBLEM_KINDS))
     return app
 
@@ -133,6 +143,7 @@ def create_portal_app(platform: Platform) -> FastAPI:
     app.include_router(portal_audit_api.router)
     app.include_router(portal_export_api.router)
     app.include_router(portal_support_api.router)
+    app.include_router(queue_api.portal)
     return app
 
 
@@ -379,6 +390,7 @@ class Server:
             Loop("follow", platform.follow_instances, _FOLLOW_EVERY_SECONDS),
             Loop("delete_exports", platform.delete_exports, _FORGET_EVERY_SECONDS),
             Loop("push", platform.push_config, _PUSH_EVERY_SECONDS),
+            Loop("boxes", platform.boxes.keeper.look, _BOXES_EVERY_SECONDS, waits_first=True),
             Loop("expire", platform.expire_requests, _EXPIRE_EVERY_SECONDS),
             Loop("sign", platform.sign_checkpoints, _SIGN_EVERY_SECONDS, waits_first=True),
             Loop("probe", platform.isolation_probe.run_unless_running, every_probe, waits_first=True),

@@ -11,14 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from html import escape
-from typing import Final, Literal, Protocol
+from typing import Final, Protocol
 
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-Language = Literal["de", "en"]
-_LANGUAGES: Final[Mapping[str, Language]] = {"de": "de", "en": "en"}
+from app.core.language import Language, choose_language
 
 _HEADERS: Final[Mapping[str, str]] = {
     "Content-Security-Policy": (
@@ -28,9 +27,6 @@ _HEADERS: Final[Mapping[str, str]] = {
     "Cache-Control": "public, max-age=3600",
     "Vary": "Accept-Language",
 }
-_ACCEPT_LANGUAGE_MAX: Final = 256
-"""Characters looked at; browsers send fewer."""
-
 _STYLE: Final = """\
 :root { color-scheme: light dark; }
 body { margin: 0; font: 1rem/1.5 system-ui, sans-serif; }
@@ -152,33 +148,6 @@ def create_problem_router(kinds: Iterable[ProblemText]) -> APIRouter:
     ):
         router.add_api_route(path, endpoint, methods=["GET", "HEAD"], response_model=None)
     return router
-
-
-def choose_language(asked: str | None, accept_language: str) -> Language:
-    """German or English: what was asked for, or else what the browser likes better, or else English.
-
-    **Source:** RFC 9110 §12.5.4.
-    """
-    chosen = _LANGUAGES.get(asked or "")
-    if chosen is not None:
-        return chosen
-    weights = {"de": 0.0, "en": 0.0}
-    for entry in accept_language[:_ACCEPT_LANGUAGE_MAX].split(","):
-        tag, _, parameter = entry.partition(";")
-        language = tag.strip().lower().partition("-")[0]
-        if language in weights:
-            weights[language] = max(weights[language], _weight(parameter))
-    return "de" if weights["de"] > weights["en"] else "en"
-
-
-def _weight(parameter: str) -> float:
-    name, _, value = parameter.strip().partition("=")
-    if not name:
-        return 1.0
-    try:
-        return float(value) if name.strip().lower() == "q" else 0.0
-    except ValueError:
-        return 0.0
 
 
 def _language_of(request: Request) -> Language:

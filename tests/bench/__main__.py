@@ -22,6 +22,10 @@ BENCHES: Final = (
     "migrate_instances",
     "provisioning_time",
     "audit_chain",
+    "job_handoff_vs_queue",
+    "box_utilisation",
+    "shared_pool_fairness",
+    "dedicated_pool_isolation",
 )
 """Each is a module of its own name with a `run`."""
 

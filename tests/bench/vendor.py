@@ -17,6 +17,7 @@ from app.core.db import Database, Tx
 from app.core.ids import InstanceId, new_id
 from app.core.json import JsonObject, dump_json
 from app.core.schema import instance_metadata
+from app.gateway_part import open_gateway
 from app.licensing import (
     InstanceIdentity,
     LicenseState,
@@ -27,8 +28,9 @@ from app.licensing import (
     options_to_json,
 )
 from app.licensing.order.ticket_code import new_ticket
+from app.settings import Settings
 from editions import ACTIVATIONS, Contract, month_of, put_contracts
-from fsb_gateway import BoxSpec, FsbClient, Gateway, Keystore, create_gateway_app, read_context
+from fsb_gateway import BoxSpec, FsbClient, create_gateway_app, read_context
 
 T = TypeVar("T")
 
@@ -45,11 +47,12 @@ class Workshop:
 
     def __init__(self, folder: Path, clock: Clock) -> None:
         self._runner = asyncio.Runner()
-        self.gateway = Gateway(Keystore(folder / "keys", clock=clock), folder / "journals", clock=clock)
+        self.gateway = open_gateway(Settings(data_dir=folder), clock=clock, is_embedded=True)
         self.client = FsbClient.in_process(create_gateway_app(self.gateway))
         self.template = self.run(self._set_up())
 
     async def _set_up(self) -> Template:
+        await self.gateway.start()
         await self.client.ensure_box(BoxSpec(name="box-1", pool=POOL))
         await self.client.ensure_firm_key(INSTANCE, FIRM_CODE, pool=POOL)
         root = await self.client.root_certificate()
