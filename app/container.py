@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -27,15 +27,15 @@ from app.core.lock import make_private, take_lock
 from app.core.logging import bind, clear
 from app.core.migrate import current, upgrade
 from app.gateway_part import start_gateway
-from app.licensing import Deadlines, InstanceIdentity, Programmer, TransferService, find_left_over
+from app.licensing import Deadlines, InstanceIdentity, Programmer, TransferService
 from app.operations.audit.audit import Audit
 from app.operations.ceremony.reader import CeremonyReader
 from app.operations.directory import InstanceDirectory
+from app.operations.fleet_sweep import FleetSweep, SweepParts
 from app.operations.guard import carry_on
 from app.operations.instance_lines import ServedLines
 from app.operations.line import InstanceRuntime, Line, LineParts
 from app.operations.migration.service import MigrationService
-from app.operations.noted_programmer import NotedProgrammer
 from app.operations.probe.isolation_probe import IsolationProbe, ProbeParts
 from app.settings import Settings
 from editions import edition
@@ -86,8 +86,6 @@ FORGET_AT_ONCE: Final = 500
 _OWNER: Final = "embedded"
 """Name of the embedded operations runner. The lock on the data directory keeps it the only one of that name."""
 
-FULL_SWEEP_EVERY: Final = timedelta(minutes=5)
-"""How often every instance is swept, not only those that sent a job: for transfers of dead lines. Our own decision."""
 _CLOSED_AT_ONCE: Final = 8
 """Instances written down at the same time at the end, so that one that is locked does not hold up the others."""
 
@@ -110,7 +108,6 @@ class Platform:
         self._lock_file: int | None = None
         self._lines: dict[LineId, Line] = {}
         self._making_lines = threading.Lock()
-        self._next_full_sweep = self.clock.monotonic() + FULL_SWEEP_EVERY.total_seconds()
 
     async def start(self) -> None:
         """Make everything ready to serve.
@@ -120,7 +117,7 @@ class Platform:
             GatewayRunning: a gateway in a process of its own has the boxes that would be embedded.
             DomainError: a key file is exposed or damaged, or a journal is.
         """
-        self._started_at = self.clock.now()
+        started_at = self.clock.now()
         await to_thread.run_sync(self._open_storage)
         self._build_services()
         await self._start_gateway()
@@ -128,14 +125,13 @@ class Platform:
         for line_id in self.directory.lines():
             self.line(line_id)
         await self.runner.take_over()
-        self._left_over = asyncio.create_task(self._finish_left_over(instance_ids))
+        self._sweep = self._make_sweep(started_at)
+        self._sweep.take_up(instance_ids)
 
     async def stop(self) -> None:
         """Write down what is still in memory and close everything. Safe after a start that failed half-way."""
-        left_over = getattr(self, "_left_over", None)
-        if left_over is not None:
-            left_over.cancel()
-            await asyncio.gather(left_over, return_exceptions=True)
+        if hasattr(self, "_sweep"):
+            await self._sweep.close()
         threads = CapacityLimiter(_CLOSED_AT_ONCE)
         await asyncio.gather(*(self._close_meter(runtime, threads) for runtime in self.runtimes()))
         if hasattr(self, "gateway"):
@@ -188,20 +184,7 @@ class Platform:
 
     async def sweep(self) -> None:
         """Take up transfers that nobody drives any more, where there may be any; now and then at every instance."""
-        is_full = self.clock.monotonic() >= self._next_full_sweep
-        if is_full:
-            self._next_full_sweep = self.clock.monotonic() + FULL_SWEEP_EVERY.total_seconds()
-        for runtime in list(self.runtimes()):
-            clear()
-            bind(instance=runtime.name, line=runtime.line_id)
-            with carry_on("sweep_failed"):
-                if runtime.access.flush_due():
-                    await to_thread.run_sync(runtime.access.flush_use)
-            with carry_on("sweep_failed"):
-                if is_full or runtime.may_have_open_transfers:
-                    await self._in_use(runtime)
-                    await runtime.drive_transfers()
-        clear()
+        await self._sweep.sweep()
 
     async def sweep_operations(self) -> None:
         """Move on what no runner moves: operations past their deadline, instances that no operation looks after."""
@@ -274,6 +257,10 @@ class Platform:
     async def push_config(self) -> None:
         """Tell instance databases what has changed for them."""
         await to_thread.run_sync(self.contracts.push_due)
+
+    async def tell_customers(self) -> None:
+        """Write what was done to firm keys where their customers read it."""
+        await to_thread.run_sync(self.boxes.notes.deliver_due)
 
     def runtimes(self) -> Iterator[InstanceRuntime]:
         """Everything that any line is serving."""
@@ -420,29 +407,28 @@ class Platform:
         return IsolationProbe(parts)
 
     def _make_transfers(
-        self, db: Database, identity: Callable[[], InstanceIdentity], note_job: Callable[[], None]
+        self, db: Database, identity: Callable[[], InstanceIdentity], note_open: Callable[[], None]
     ) -> TransferService:
         return TransferService(
             db,
             identity=identity,
-            programmer=NotedProgrammer(self.make_programmer(), note_job),
+            programmer=self.make_programmer(),
             deadlines=Deadlines(program=self.settings.program_deadline, lease=self.settings.drive_lease),
             wait=self.settings.program_wait,
+            on_open=note_open,
         )
 
-    async def _finish_left_over(self, instance_ids: Sequence[InstanceId]) -> None:
-        """Take up what a killed process left reserved. This process is the only driver: no lease to wait for."""
-        for instance_id in instance_ids:
-            clear()
-            bind(instance=self.directory.name_of(instance_id))
-            with carry_on("left_over_not_finished"):
-                db = await to_thread.run_sync(self.databases.open, instance_id)
-                if await to_thread.run_sync(find_left_over, db, self._started_at):
-                    runtime = await to_thread.run_sync(self._any_line(instance_id).open, instance_id)
-                    await runtime.transfers.drive_left_over(before=self._started_at)
+    def _make_sweep(self, started_at: datetime) -> FleetSweep:
+        parts = SweepParts(
+            directory=self.directory,
+            databases=self.databases,
+            runtimes=self.runtimes,
+            open_runtime=self._open_known,
+        )
+        return FleetSweep(parts, clock=self.clock, stop=self.stopping, started_at=started_at)
 
-    def _any_line(self, instance_id: InstanceId) -> Line:
-        return self.line(self.directory.lines_of(instance_id)[0])
+    def _open_known(self, instance_id: InstanceId) -> InstanceRuntime:
+        return self.line(self.directory.lines_of(instance_id)[0]).open(instance_id)
 
     async def _close_meter(self, runtime: InstanceRuntime, threads: CapacityLimiter) -> None:
         for close in (runtime.calls.close, runtime.access.flush_use):

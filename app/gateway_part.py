@@ -8,7 +8,6 @@ unix:/… https://…   FsbClient ──Unix socket, mutual TLS──► a gatew
 from __future__ import annotations
 
 import os
-import ssl
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self
@@ -24,6 +23,7 @@ from fsb_gateway import FsbClient, Gateway, Keystore, create_gateway_app
 from fsb_gateway.box_driver import BoxSpec
 from fsb_gateway.box_port import Box
 from fsb_gateway.embedded import embedded_boxes
+from fsb_gateway.private_memory import keep_memory_private
 
 if TYPE_CHECKING:
     from fsb_gateway.box import BoxProcesses
@@ -74,6 +74,8 @@ async def start_gateway(settings: Settings, *, clock: Clock) -> GatewayPart:
 def open_gateway(settings: Settings, *, clock: Clock, is_embedded: bool) -> Gateway:
     """A gateway of the data directory's boxes, in this process, not started. Its lock is held by the caller.
 
+    From now on the process has keys in its memory: it is closed to debuggers, and leaves no core dumps.
+
     Args:
         is_embedded: software boxes work in this process, too. PKCS#11 boxes never do: their libraries want to be alone.
 
@@ -81,6 +83,7 @@ def open_gateway(settings: Settings, *, clock: Clock, is_embedded: bool) -> Gate
         KeystoreError: the keys cannot be opened.
     """
     directory = settings.box_dir
+    keep_memory_private()
     keystore = Keystore(directory / "keys", clock=clock, key_encryption_key=settings.key_encryption_key_bytes)
 
     embedded = embedded_boxes(directory, keystore, clock=clock)
@@ -170,9 +173,15 @@ def _connect(settings: Settings) -> FsbClient:
             "A gateway at an https address needs WOPS_FSB_CERTIFICATE, WOPS_FSB_KEY and WOPS_FSB_CA.",
             field="fsb_certificate",
         )
+    for setting, path in (("fsb_certificate", certificate), ("fsb_key", key), ("fsb_ca", ca)):
+        if not os.access(path, os.R_OK):
+            raise InputInvalid(
+                f"WOPS_{setting.upper()} names a file that is not there or cannot be read: {path}",
+                field=setting,
+            )
     try:
         return FsbClient.mutual_tls(settings.boxes, certificate=certificate, key=key, ca=ca)
-    except ssl.SSLError as error:
+    except OSError as error:
         raise InputInvalid(
             "WOPS_FSB_CERTIFICATE, WOPS_FSB_KEY or WOPS_FSB_CA is no PEM file of that kind.",
             field="fsb_certificate",

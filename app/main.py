@@ -391,6 +391,7 @@ class Server:
             Loop("delete_exports", platform.delete_exports, _FORGET_EVERY_SECONDS),
             Loop("push", platform.push_config, _PUSH_EVERY_SECONDS),
             Loop("boxes", platform.boxes.keeper.look, _BOXES_EVERY_SECONDS, waits_first=True),
+            Loop("tell_customers", platform.tell_customers, _PUSH_EVERY_SECONDS, waits_first=True),
             Loop("expire", platform.expire_requests, _EXPIRE_EVERY_SECONDS),
             Loop("sign", platform.sign_checkpoints, _SIGN_EVERY_SECONDS, waits_first=True),
             Loop("probe", platform.isolation_probe.run_unless_running, every_probe, waits_first=True),

@@ -21,6 +21,7 @@ SCALE = math.lcm(*range(1, WEIGHT_MAX + 1))
 BATCH_AFTER = 4
 
 CanServe = Callable[[ProgrammingJob], bool]
+Kind = str | tuple[int, bool, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -30,7 +31,7 @@ class Waiting:
     Attributes:
         at: when it arrived first, in seconds of the caller's clock.
         cost: in programming operations; the job would count them anew each time.
-        tried: whether a box has tried it: what a box can serve may then depend on the job, not on its firm code only.
+        tried: whether a box has tried it: what a box can serve may then depend on the job itself.
     """
 
     job: ProgrammingJob
@@ -39,9 +40,9 @@ class Waiting:
     tried: bool
 
     @property
-    def kind(self) -> int | str:
-        """A box can serve all jobs of a kind or none."""
-        return self.job.job_id if self.tried else self.job.firm_code
+    def kind(self) -> Kind:
+        """A box can serve all jobs of a kind or none: it has their key, and transactions enough, or not."""
+        return self.job.job_id if self.tried else (self.job.firm_code, self.job.base_fuc == 0, self.cost)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +91,7 @@ class Backlog:
         self._returned: OrderedDict[str, Waiting] = OrderedDict()
         self._interactive: OrderedDict[str, Waiting] = OrderedDict()
         self._batch: OrderedDict[str, Waiting] = OrderedDict()
-        self._kinds: Counter[int | str] = Counter()
+        self._kinds: Counter[Kind] = Counter()
         self._passed = 0
         self._plan: Plan | None = None
 
@@ -117,14 +118,14 @@ class Backlog:
     def choose(self, can_serve: CanServe | None) -> Waiting | None:
         """The first job, in order, that can be served.
 
-        Jobs that were tried before are asked for one by one, the others by the first of each firm code.
+        Jobs that were tried before are asked for one by one, the others by the first of each kind.
         """
         head = self.head()
         if can_serve is None or can_serve(head.job):
             return head
         if len(self._kinds) == 1:
             return None
-        refused: set[int | str] = set()
+        refused: set[Kind] = set()
         for waiting in self.plan().jobs:
             if waiting.kind not in refused:
                 if can_serve(waiting.job):

@@ -176,7 +176,8 @@ class Supervised:
         status = await self._process.ended()
         self._process = None
         if not self._stopping.is_set():
-            _log.error("%s has ended; it is started again", self._name, extra={"exit_status": status})
+            extra = {"exit_status": status, "restarts": self.restarts}
+            _log.error("%s has ended; it is started again", self._name, extra=extra)
 
     async def _pause(self, seconds: float) -> None:
         self.retry_at = self._clock.now() + timedelta(seconds=seconds)
@@ -217,6 +218,7 @@ class BoxProcesses:
             socket_path(self._directory, spec.name),
             restart=kept.kill,
             stop=lambda: self.stop(spec.name),
+            retry_at=lambda: kept.retry_at,
         )
 
     def ensure(self, spec: BoxSpec) -> Supervised:
@@ -232,11 +234,6 @@ class BoxProcesses:
             )
             kept.start()
         return kept
-
-    def retry_at(self, name: str) -> datetime | None:
-        """When a box's process that has ended is started again; None while it runs, or is not looked after."""
-        kept = self._kept.get(name)
-        return None if kept is None else kept.retry_at
 
     async def stop(self, name: str) -> None:
         """End a box's process, and start it no more."""

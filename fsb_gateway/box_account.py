@@ -10,18 +10,19 @@ from fsb_gateway.job import ProgrammingJob
 
 
 class Account:
-    """What is spent, jobs under way included. Thread-safe.
-
-    Attributes:
-        is_exhausted: a job was refused, and nothing was loaded since.
-    """
+    """What is spent, jobs under way included. Thread-safe."""
 
     def __init__(self, spec: BoxSpec) -> None:
         """Nothing is spent yet, as far as is known."""
         self._spec = spec
         self._lock = threading.Lock()
         self._spent = 0
-        self.is_exhausted = False
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether nothing is left, so that only what costs nothing can be done."""
+        with self._lock:
+            return not self._can_spend(1)
 
     def open(self, spent: int) -> None:
         """Begin with what the journal says; no job is under way."""
@@ -32,8 +33,6 @@ class Account:
         """Take over what is deducted, and what was loaded."""
         with self._lock:
             self._spec = spec
-            if self._can_spend(1):
-                self.is_exhausted = False
 
     def reserve(self, job: ProgrammingJob) -> int:
         """Deduct what a job costs; gives how much that was.
@@ -46,7 +45,6 @@ class Account:
             if self._can_spend(needed):
                 self._spent += needed
                 return needed
-            self.is_exhausted = True
         raise TransactionsExhausted(
             f"box {self._spec.name} has too few transactions left", box=self._spec.name
         )
@@ -56,9 +54,9 @@ class Account:
         with self._lock:
             self._spent -= transactions
 
-    def left(self, recorded: int) -> int | None:
-        """What is left after all recorded jobs; None where nothing is deducted."""
-        if self._spec.transactions == "unlimited":
+    def left(self, recorded: int | None) -> int | None:
+        """What is left after all recorded jobs; None where nothing is deducted, or nobody knows what was recorded."""
+        if self._spec.transactions == "unlimited" or recorded is None:
             return None
         return max(0, self._spec.transactions_loaded - recorded)
 
@@ -70,7 +68,10 @@ class Account:
 
 
 def cost_of(spec: BoxSpec, job: ProgrammingJob) -> int:
-    """Transactions that a job costs. **Source:** reference/domain.md §5."""
+    """Transactions that a job costs: the box deducts them, the gateway gives it what it can pay. Pure.
+
+    **Source:** reference/domain.md §5.
+    """
     if spec.transactions == "pay_per_use":
         return job.cost
     return 1 if spec.transactions == "standard" and job.base_fuc == 0 else 0

@@ -74,6 +74,7 @@ class BoxSpec:
         lent_to: the pool that it works for instead of its own, until `lent_until`.
         transactions: what is deducted: nothing; one per new container; one per programming operation.
         transactions_loaded: all that were ever loaded; what is left is this less what the journal has spent.
+        version: control's own; reported as it was put last, so that control sees when something old was put late.
     """
 
     name: str
@@ -89,6 +90,7 @@ class BoxSpec:
     lent_until: datetime | None = None
     transactions: TransactionModel = "unlimited"
     transactions_loaded: int = 0
+    version: int = 0
 
     def pool_at(self, now: datetime) -> str:
         """The pool whose jobs it takes at this moment."""

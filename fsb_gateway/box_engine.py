@@ -24,7 +24,7 @@ from fsb_gateway.box_account import Account
 from fsb_gateway.box_driver import BoxDriver, BoxSpec, KeySlot
 from fsb_gateway.box_job import Answer, Done, JobUnderWay
 from fsb_gateway.box_keys import BoxKeys, OpenDriver
-from fsb_gateway.box_port import BoxState, BoxStatus
+from fsb_gateway.box_port import ABLE, BoxState, BoxStatus
 from fsb_gateway.box_recorder import Recorder
 from fsb_gateway.box_refusal import check_slot, refusal
 from fsb_gateway.box_signature import check_signature
@@ -50,7 +50,7 @@ _Phase = Literal["starting", "open", "disconnected", "closed"]
 _QUICK_SECONDS: Final = 0.001
 # The longest that a finished job waits for others to be recorded with it.
 _GROUP_SECONDS: Final = 0.005
-# A token is put back by a person: looking every second is soon enough and costs a token nothing.
+# A token is put back by a person: looking every second is soon enough and costs a token nothing. So are other keys.
 _LOOK_AGAIN_SECONDS: Final = 1.0
 # A box in this process that lost its power is away for about as long as a process takes to start.
 _POWER_UP_SECONDS: Final = 0.1
@@ -294,12 +294,12 @@ class BoxEngine:
         self._changed()
 
     def _next(self) -> JobUnderWay | Callable[[], None] | None:
-        """What is to be done now; None at the end. Looks for an absent token now and then."""
+        """What is to be done now; None at the end. Looks for an absent token, or closed keys, now and then."""
         with self._lock:
             while not self._queue:
                 if self._stopping.is_set():
                     return None
-                away = self._keys.trouble == "token_absent"
+                away = self._keys.trouble in {"token_absent", "disconnected"}
                 if not self._wake.wait(_LOOK_AGAIN_SECONDS if away else None) and away:
                     return self._look_again
             return self._queue.popleft()
@@ -312,15 +312,16 @@ class BoxEngine:
         self._changed()
 
     def _look_again(self) -> None:
+        before = self.state, self._error
         self._log_in()
-        if self._keys.trouble is None:
+        if (self.state, self._error) != before:
             self._changed()
 
     def _reopen(self) -> None:
         if self._recorder.state != "ready":
             self._recorder.flush()
             self._recorder.open()
-            self._account.open(self._recorder.spent)
+            self._account.open(self._recorder.spent or 0)
 
     def _log_in(self) -> None:
         try:
@@ -328,7 +329,9 @@ class BoxEngine:
         except FsbError as error:
             self._note(error)
         except Exception:
-            _log.exception("box %s cannot open its keys", self._spec.name)
+            # Once: it is looked at again every second.
+            if self._error != BoxFailed.code:
+                _log.exception("box %s cannot open its keys", self._spec.name)
             self._error = BoxFailed.code
 
     def _use_driver(self, action: Callable[[BoxDriver], T]) -> T:
@@ -347,12 +350,12 @@ class BoxEngine:
             self._error = error.code
 
     def _do(self, entry: JobUnderWay) -> None:
-        # Asked again: the journal may have been away when the job came.
-        recorded = self._recorder.find(entry.job.job_id, None)
-        if recorded is not None:
-            self._answer(entry, decode_result(recorded))
-            return
         try:
+            # Asked again: the journal may have been away when the job came.
+            recorded = self._recorder.find(entry.job.job_id, entry.request)
+            if recorded is not None:
+                self._answer(entry, decode_result(recorded))
+                return
             entry.result = self._program(entry.job, entry)
         except BoxPowerLost as error:
             self._lose_power(entry, error)
@@ -418,7 +421,7 @@ class BoxEngine:
     def _ready_driver(self) -> BoxDriver:
         """The driver of a box that can work; one without transactions may do what needs none."""
         state = self.state
-        if self._keys.driver is None or state not in {"ready", "transactions_exhausted"}:
+        if self._keys.driver is None or state not in ABLE:
             raise refusal(self._spec.name, state)
         return self._keys.driver
 
@@ -453,10 +456,11 @@ class BoxEngine:
 
     def _fail(self, entries: Sequence[JobUnderWay], error: FsbError) -> None:
         self._note(error)
+        for entry in entries:
+            self._account.give_back(entry.transactions)
         # Whoever is refused sees the box as it is now.
         self._changed()
         for entry in entries:
-            self._account.give_back(entry.transactions)
             self._answer(entry, error)
 
     def _answer(self, entry: JobUnderWay, answer: Answer) -> None:

@@ -32,7 +32,7 @@ class BoxKeys:
 
     @property
     def trouble(self) -> KeyTrouble | None:
-        """Why the keys cannot be used; None while they can."""
+        """Why the keys cannot be used; None while they can. A token that fails in some other way counts as absent."""
         if self._token is not None:
             return self._token
         return "disconnected" if self.driver is None else None
@@ -63,8 +63,12 @@ class BoxKeys:
                     self.driver.reload()
             else:
                 self.driver.reload()
-        except FsbError as error:
-            self.note(error)
+        except Exception as error:
+            if spec.token is not None and self.driver is not None:
+                # Whatever it was: a token that is not logged in to can do nothing.
+                self._token = "token_absent"  # noqa: S105
+            if isinstance(error, FsbError):
+                self.note(error)
             raise
         self._token = None
         if isinstance(self.driver, FaultyDriver):

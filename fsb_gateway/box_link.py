@@ -7,14 +7,15 @@ import contextlib
 import itertools
 import logging
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from fsb_gateway.box_driver import BoxSpec, KeyBinding, KeySlot
-from fsb_gateway.box_port import BoxState, BoxStatus
+from fsb_gateway.box_port import ABLE, BoxState, BoxStatus
 from fsb_gateway.box_refusal import refusal
 from fsb_gateway.box_wire import Outstanding, Wire
-from fsb_gateway.error import BoxDisconnected, BoxTimedOut, FsbError, FsbProtocolError
+from fsb_gateway.error import BoxDisconnected, FsbError, FsbProtocolError
 from fsb_gateway.frame import (
     KNOWN_JOBS_MAX,
     PROTOCOL,
@@ -71,17 +72,20 @@ class BoxLink:
         *,
         restart: Callable[[], None] = lambda: None,
         stop: Callable[[], Awaitable[None]] = _nothing,
+        retry_at: Callable[[], datetime | None] = lambda: None,
     ) -> None:
         """Begin to connect.
 
         Args:
             restart: called when the process takes far longer than it can.
             stop: called by `close`: lets the process finish what it has, and ends it.
+            retry_at: says when the process, if it has ended, is started again.
         """
         self._spec = spec
         self._socket = socket
         self._restart = restart
         self._stop_process = stop
+        self._retry_at = retry_at
         self._loop = asyncio.get_running_loop()
         self._listeners: list[Callable[[], None]] = []
         self._calls = itertools.count(1)
@@ -92,6 +96,7 @@ class BoxLink:
         self._slots: dict[int, KeySlot] = {}
         self._known: dict[str, None] = {}
         self._progress: Progress | None = None
+        self._spec_there = b""
         self._starting_until = self._loop.time() + _STARTING_SECONDS
         self._task = self._loop.create_task(self._stay_connected())
 
@@ -112,12 +117,13 @@ class BoxLink:
             firm_codes=tuple(sorted(self._slots)),
             transactions_left=last.transactions_left if last else None,
             error=last.error if last else None,
+            retry_at=self._retry_at(),
         )
 
     @property
     def ready(self) -> bool:
         """Whether it can work: connected, journal open, logged in."""
-        return self._is_attached and self._progress is not None and self._progress.state == "ready"
+        return self._is_attached and self._progress is not None and self._progress.state in ABLE
 
     def on_change(self, listener: Callable[[], None]) -> None:
         """Call this on the event loop whenever `ready`, the slots or the state may have changed."""
@@ -153,8 +159,8 @@ class BoxLink:
 
         Raises:
             FirmKeyMissing, FirmCodeNotOwned, JobIdReused: refused.
-            BoxDisconnected: the outcome is not known; `recall` says it when the box is back.
-            BoxTimedOut: the box took far longer than it can; its process is started again.
+            BoxDisconnected: the outcome is not known; `recall` says it when the box is back. Also after it took far
+                longer than it can, and its process was ended: it may have recorded the job before.
             FsbUnavailable: nothing was handed out.
         """
         call = next(self._calls)
@@ -249,14 +255,13 @@ class BoxLink:
     def _away(self) -> BoxDisconnected:
         return BoxDisconnected(f"box {self._spec.name} does not answer", box=self._spec.name)
 
-    def _give_up(self, call: int) -> None:
-        """The call that is at the front takes too long: its process has stopped."""
+    def _give_up(self) -> None:
+        """The call that is at the front takes too long: its process has stopped. What it has done, it says later."""
         _log.error("box %s takes far longer than it can; its process is started again", self._spec.name)
-        timed_out = BoxTimedOut(f"box {self._spec.name} did not answer in time", box=self._spec.name)
-        self._outstanding.fail(call, timed_out)
         self._restart()
         if self._wire is not None:
             self._wire.drop()
+        self._lose()
 
     def _know(self, job_id: str) -> None:
         self._known[job_id] = None
@@ -337,21 +342,26 @@ class BoxLink:
             return
         # What the box had said before counts until it speaks again, which it does at once.
         self._slots, self._known = {}, {}
+        self._spec_there = identity.spec
         self._wire.send(Attach())
-        wanted = encode_spec(self._spec)
-        if identity.spec != wanted:
-            call = next(self._calls)
-            self._outstanding.add(call, _KEY_CALL_SECONDS)
-            self._wire.send(Configure(call, wanted))
 
     def _take_progress(self, progress: Progress) -> None:
         """The first one ends what a box says when its gateway attaches."""
-        if not self._is_attached:
+        is_first, self._is_attached = not self._is_attached, True
+        self._progress = progress
+        if is_first:
             # What a former gateway gave the box comes first, and takes its time.
             self._outstanding.expect_later(self._pace(progress.under_way))
-        self._progress = progress
-        self._is_attached = True
+            self._catch_up()
         self._tell_change()
+
+    def _catch_up(self) -> None:
+        """Tell the box what it is by now, before it is given anything."""
+        wanted = encode_spec(self._spec)
+        if self._wire is not None and wanted != self._spec_there:
+            call = next(self._calls)
+            self._outstanding.add(call, _KEY_CALL_SECONDS)
+            self._wire.send(Configure(call, wanted))
 
     def _tell_change(self) -> None:
         for listener in self._listeners:

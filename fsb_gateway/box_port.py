@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from datetime import datetime
+from typing import Final, Literal, Protocol
 
 from fsb_gateway.box_driver import BoxSpec, KeyBinding, KeySlot
 from fsb_gateway.job import ProgrammingJob, ProgrammingResult
@@ -21,6 +22,8 @@ BoxState = Literal[
     "closed",
 ]
 """What a box says of itself. Drained, lent or taken out after failures is what the gateway says of it."""
+ABLE: Final[frozenset[BoxState]] = frozenset({"ready", "transactions_exhausted"})
+"""It can work; without transactions it does what needs none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +32,9 @@ class BoxStatus:
 
     Attributes:
         busy_seconds: time spent programming, without waiting and without the journal.
-        transactions_left: None where nothing is deducted.
+        transactions_left: None where nothing is deducted, and while the journal cannot be read.
         error: code of the last failure, until a job succeeds.
+        retry_at: when a process that has ended is started again.
     """
 
     name: str
@@ -41,6 +45,7 @@ class BoxStatus:
     firm_codes: tuple[int, ...]
     transactions_left: int | None = None
     error: str | None = None
+    retry_at: datetime | None = None
 
 
 class Box(Protocol):
@@ -57,7 +62,7 @@ class Box(Protocol):
 
     @property
     def ready(self) -> bool:
-        """Whether it can work: connected, journal open, logged in."""
+        """Whether it can work: connected, journal open, logged in; perhaps only at what costs no transactions."""
         ...
 
     def on_change(self, listener: Callable[[], None]) -> None:

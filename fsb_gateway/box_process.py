@@ -6,14 +6,12 @@ attaches is the gateway, and replaces an earlier one. Jobs at hand go on when a 
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
-import resource
 import select
 import socket
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from app.core.clock import Clock
 from app.core.lock import PRIVATE
@@ -23,6 +21,7 @@ from fsb_gateway.box_engine import BoxEngine
 from fsb_gateway.box_keys import OpenDriver
 from fsb_gateway.error import FsbError
 from fsb_gateway.frame import PROTOCOL, Identity, socket_path
+from fsb_gateway.private_memory import keep_memory_private, prctl
 from fsb_gateway.process_identity import start_ticks
 from fsb_gateway.socket_path import short_path
 from fsb_gateway.wire import decode_spec, encode_spec
@@ -38,13 +37,12 @@ POWER_LOST: Final = 69
 
 # As long as a gateway may take to be started again by hand; then nobody needs the box.
 _ALONE_SECONDS: Final = 60.0
-# A token on the network may take some seconds to log in to.
+# A token on the network may take some seconds to log in to, a large journal on a slow disk to be read.
 _START_SECONDS: Final = 60.0
 _RECEIVE_BYTES: Final = 256 * 1024
 # One gateway, its successor, and those that only ask who is there.
 _CONNECTIONS_MAX: Final = 16
 # **Source:** linux/prctl.h.
-_PR_SET_DUMPABLE: Final = 4
 _PR_SET_TIMERSLACK: Final = 29
 
 
@@ -74,7 +72,7 @@ class BoxProcess:
         """Work until stopped, or until no gateway has been there for a minute; gives the exit status."""
         keep_memory_private()
         # Threads inherit it. The usual 50 µs late for each operation would be time in which a box does nothing.
-        _prctl(_PR_SET_TIMERSLACK, 1)
+        prctl(_PR_SET_TIMERSLACK, 1)
         spec = self._read_spec()
         if spec is None:
             return NO_SUCH_BOX
@@ -87,11 +85,17 @@ class BoxProcess:
             power_lost=_lose_power,
         )
         engine.start()
-        engine.wait_started(_START_SECONDS)
+        if not engine.wait_started(_START_SECONDS):
+            self._give_up()
         try:
             return self._refuse(engine) or self._listen(engine)
         finally:
             engine.close()
+
+    def _give_up(self) -> NoReturn:
+        """End at once: the thread in which the keys hang cannot be ended. Nothing has been begun yet."""
+        _log.error("box %s cannot open its keys: they do not answer; its process ends", self._name)
+        os._exit(KEYS_CLOSED)
 
     def _read_spec(self) -> BoxSpec | None:
         path = self._directory / "box" / f"{self._name}.json"
@@ -190,17 +194,6 @@ class BoxProcess:
 
     def _patience_ms(self) -> int | None:
         return None if self._gateway is not None else max(1, int(self._left_alone() * 1000))
-
-
-def keep_memory_private() -> None:
-    """Keep keys out of core dumps, and other processes of the same user out of this one's memory."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if _prctl(_PR_SET_DUMPABLE, 0):
-        raise OSError(ctypes.get_errno(), "this process cannot be closed to debuggers")
-
-
-def _prctl(option: int, value: int) -> int:
-    return int(ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0))
 
 
 def _lose_power() -> None:

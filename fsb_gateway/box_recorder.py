@@ -65,10 +65,10 @@ class Recorder(Generic[R]):
         self.is_held_elsewhere = False
 
     @property
-    def spent(self) -> int:
-        """Transactions deducted so far, as far as the journal can be read."""
+    def spent(self) -> int | None:
+        """Transactions deducted so far; None while the journal cannot be read."""
         journal = self._journal
-        return 0 if journal is None else journal.spent
+        return None if journal is None else journal.spent
 
     @property
     def is_open(self) -> bool:

@@ -120,12 +120,19 @@ class BoxSet:
         """Set up a box, or change it; one that stopped looks again whether it can work.
 
         Raises:
-            BoxSpecInvalid: the box exists in another pool or with another driver, or its pool has another owner.
+            BoxSpecInvalid: the box exists in another pool or with another driver, or its pool has another owner, or
+                unfinished jobs of others than the new owner.
         """
         check_spec(spec)
         seat = self.seats.get(spec.name)
         self._check_fits(spec, seat)
-        await asyncio.to_thread(self._write_spec, spec)
+        try:
+            if spec.pool in self.pools:
+                # While this is written, nobody joins who would not belong there afterwards.
+                self.pools[spec.pool].owner = spec.owner
+            await asyncio.to_thread(self._write_spec, spec)
+        finally:
+            self._arrange()
         if seat is None:
             seat = self._seat(spec)
         else:
@@ -189,6 +196,11 @@ class BoxSet:
         others = (other for other in self.seats.values() if other.spec.pool == spec.pool)
         if any(other.name != spec.name and other.spec.owner != spec.owner for other in others):
             raise BoxSpecInvalid(f"pool {spec.pool} has another owner", box=spec.name, field="owner")
+        pool = self.pools.get(spec.pool)
+        if pool is not None and spec.owner is not None and pool.instances() - {spec.owner}:
+            raise BoxSpecInvalid(
+                f"pool {spec.pool} has unfinished jobs of others", box=spec.name, field="owner"
+            )
 
     def _check_idle(self, seat: Seat) -> None:
         now = self._clock.now()

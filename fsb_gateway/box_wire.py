@@ -74,11 +74,11 @@ class _Call:
 class Outstanding:
     """Calls without an answer, in the order in which a box does them; the first one's time is kept."""
 
-    def __init__(self, *, late: Callable[[int], None]) -> None:
+    def __init__(self, *, late: Callable[[], None]) -> None:
         """No calls yet.
 
         Args:
-            late: told the number of the call at the front when it has been there longer than it may.
+            late: called when the call at the front has been there longer than it may.
         """
         self._late = late
         self._loop = asyncio.get_running_loop()
@@ -147,7 +147,7 @@ class Outstanding:
     def _look(self) -> None:
         self._timer = None
         if self._calls and self._loop.time() >= self._front_until:
-            self._late(next(iter(self._calls)))
+            self._late()
         if self._calls and self._timer is None:
             self._timer = self._loop.call_at(self._front_until, self._look)
 

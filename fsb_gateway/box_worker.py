@@ -14,7 +14,7 @@ from fsb_gateway.box_driver import BoxDriver, BoxSpec, KeyBinding, KeySlot
 from fsb_gateway.box_engine import BoxEngine
 from fsb_gateway.box_job import Answer
 from fsb_gateway.box_keys import OpenDriver
-from fsb_gateway.box_port import BoxStatus
+from fsb_gateway.box_port import ABLE, BoxStatus
 from fsb_gateway.error import FsbError
 from fsb_gateway.job import ProgrammingJob, ProgrammingResult
 
@@ -50,7 +50,7 @@ class BoxWorker:
     @property
     def ready(self) -> bool:
         """Whether it can work: journal open, logged in."""
-        return self._engine.state == "ready"
+        return self._engine.state in ABLE
 
     async def opened(self) -> None:
         """Wait until the keys and the journal are open, or found not to be usable."""

@@ -26,6 +26,8 @@ _SUCCESS = (200, 202, 204)
 _FAILED = 500
 # A gateway that starts anew is back within about a second; the first try comes while its socket is still warm.
 _BACK_OFF_SECONDS = (0.01, 1.0)
+# How much longer than it was told to wait a gateway may take that is busy with a crowd.
+_LATE_SECONDS = 5.0
 
 
 class _Pools(msgspec.Struct):
@@ -48,6 +50,8 @@ class _Pending(msgspec.Struct):
     expected_wait_p95_seconds: float = 0.0
     others_share: float = 0.0
     reason: str | None = None
+    waited_seconds: float = 0.0
+    caused_by_others_seconds: float = 0.0
 
 
 class _Problem(msgspec.Struct):
@@ -125,9 +129,14 @@ class FsbClient:
         """
         await self._call("DELETE", f"/v1/jobs/{_segment(job_id)}")
 
-    async def queue(self, instance_id: str) -> InstanceQueueReport:
-        """Where an instance stands."""
-        answer = await self._call("GET", f"/v1/instances/{_segment(instance_id)}/queue")
+    async def queue(self, instance_id: str, *, pool: str | None = None) -> InstanceQueueReport:
+        """Where an instance stands.
+
+        Args:
+            pool: where it sends its jobs: an instance that has sent none yet is known to the gateway by nothing else.
+        """
+        query = "" if pool is None else f"?pool={_segment(pool)}"
+        answer = await self._call("GET", f"/v1/instances/{_segment(instance_id)}/queue{query}")
         return _decode(answer.body, InstanceQueueReport)
 
     async def pools(self) -> tuple[PoolReport, ...]:
@@ -158,7 +167,7 @@ class FsbClient:
     async def ensure_firm_key(
         self, instance_id: str, firm_code: int, *, pool: str, algorithm: Algorithm = "ES256"
     ) -> FirmKeyReport:
-        """Make a firm key unless it is there, and bring it into every box of the pool.
+        """Make a firm key unless it is there, and bring it into the pool's boxes: at least one, the others when back.
 
         Raises:
             FirmCodeNotOwned: the firm code belongs to another instance.
@@ -257,14 +266,17 @@ class FsbClient:
     async def _ask_once(
         self, question: _Question, left: float, pending: JobPending | None
     ) -> ProgrammingResult | JobPending:
-        """Ask; whoever knows where his job stands does not wait for a turn longer than he would for the job."""
+        """Ask; whoever knows where his job stands does not wait for a turn longer than he would for the job.
+
+        Nobody waits much longer than he said for a gateway that says nothing.
+        """
         method, path, body, asked = question
-        if pending is None:
-            return _read_job(await self._call(method, path, body, wait_seconds=asked))
         try:
-            async with asyncio.timeout(left):
+            async with asyncio.timeout(asked + _LATE_SECONDS if pending is None else left):
                 return _read_job(await self._call(method, path, body, wait_seconds=asked))
         except TimeoutError:
+            if pending is None:
+                raise GatewayAway("the gateway does not answer") from None
             return pending
 
     async def _call(self, method: str, path: str, body: bytes = b"", *, wait_seconds: float = 0.0) -> Answer:
@@ -293,6 +305,8 @@ def _read_job(answer: Answer) -> ProgrammingResult | JobPending:
         expected_wait_p95=timedelta(seconds=pending.expected_wait_p95_seconds),
         others_share=pending.others_share,
         reason=pending.reason,
+        waited=timedelta(seconds=pending.waited_seconds),
+        caused_by_others=timedelta(seconds=pending.caused_by_others_seconds),
     )
 
 

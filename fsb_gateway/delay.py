@@ -115,6 +115,19 @@ class DelayAccount:
         if wait is not None:
             self._release(job_id, wait)
 
+    def so_far(self, job_id: str, *, at: float) -> Delay:
+        """How long a job has waited that is not finished, and because of whom.
+
+        Raises:
+            KeyError: it is not known.
+        """
+        self._advance(at)
+        wait = self._waits[job_id]
+        waited, by_others, by_own = self._open_part(wait)
+        return Delay(
+            waited=wait.waited + waited, by_others=wait.by_others + by_others, by_own=wait.by_own + by_own
+        )
+
     def total(self, instance_id: str) -> InstanceDelay:
         """All finished jobs of an instance."""
         return self._totals.get(instance_id, _NOTHING)
@@ -144,13 +157,18 @@ class DelayAccount:
         wait.all_worked = self._all_worked
         wait.own_worked = self._worked.get(wait.instance_id, 0.0)
 
-    def _close(self, wait: _Wait) -> None:
+    def _open_part(self, wait: _Wait) -> tuple[float, float, float]:
+        """What has not been added up yet: waited, by others, by its own instance."""
         if wait.since is None:
-            return
+            return 0.0, 0.0, 0.0
         own = self._worked.get(wait.instance_id, 0.0) - wait.own_worked
-        wait.waited += self._at - wait.since
-        wait.by_own += own
-        wait.by_others += max(0.0, self._all_worked - wait.all_worked - own)
+        return self._at - wait.since, max(0.0, self._all_worked - wait.all_worked - own), own
+
+    def _close(self, wait: _Wait) -> None:
+        waited, by_others, by_own = self._open_part(wait)
+        wait.waited += waited
+        wait.by_others += by_others
+        wait.by_own += by_own
         wait.since = None
 
     def _begin(self, job_id: str) -> None:

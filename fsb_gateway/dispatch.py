@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Set
 
 from app.core.clock import Clock
 from fsb_gateway.box_set import BoxSet
@@ -21,10 +21,12 @@ from fsb_gateway.error import (
     BoxPowerLost,
     FirmKeyMissing,
     FsbError,
+    FsbRejected,
     FsbUnavailable,
     JobDeadlinePassed,
     KeystoreError,
     PoolWithoutBox,
+    TransactionsExhausted,
 )
 from fsb_gateway.job import ProgrammingJob
 from fsb_gateway.job_book import JobBook
@@ -37,6 +39,9 @@ _log = logging.getLogger(__name__)
 # would only fix the order of service earlier than needed. A round trip to a box process takes well under 1 ms.
 _STAGED_SECONDS = 0.005
 _STAGED_MAX = 8
+# Behind more work than this a box is not given its next job yet: while it worked, another box might become idle. The
+# hand-over that is not hidden then takes less than 1 % of that time. Our own decision.
+_STAGE_BEHIND_SECONDS = 0.1
 # After so many failures a job waits, longer each time, instead of being tried at once: like a box that is out.
 _TRIES = 3
 _PAUSE_SECONDS = 5.0
@@ -53,10 +58,18 @@ class Dispatcher:
         is_closed: nothing is given to boxes any more.
     """
 
-    def __init__(self, boxes: BoxSet, book: JobBook, *, clock: Clock) -> None:
+    def __init__(
+        self, boxes: BoxSet, book: JobBook, *, clock: Clock, retired: Set[int] = frozenset()
+    ) -> None:
+        """Give nothing to boxes yet.
+
+        Args:
+            retired: firm codes whose key signs no more, whatever a box still holds; as it is at any moment.
+        """
         self._boxes = boxes
         self._book = book
         self._clock = clock
+        self._retired = retired
         self._tasks: set[asyncio.Task[None]] = set()
         self._on_lost: Callable[[Entry, Seat], None] = lambda entry, seat: None
         self._on_wait: Callable[[], None] = lambda: None
@@ -70,6 +83,10 @@ class Dispatcher:
     def on_wait(self, listener: Callable[[], None]) -> None:
         """Call this whenever jobs are left waiting."""
         self._on_wait = listener
+
+    def wait(self) -> None:
+        """Something is left for later."""
+        self._on_wait()
 
     def start(self, work: Coroutine[None, None, None]) -> None:
         """Let some work be done, and keep hold of it until it is."""
@@ -124,10 +141,27 @@ class Dispatcher:
         except JobDeadlinePassed as error:
             self._book.fail(entry, error)
 
+    def end_retired(self, firm_code: int) -> None:
+        """End the jobs that wait for a key that signs no more; one in doubt waits on, for its box alone."""
+        for entry in list(self._book.entries.values()):
+            if entry.job.firm_code != firm_code or entry.seat is not None:
+                continue
+            if entry.doubt:
+                self._book.strand(entry)
+            else:
+                self._book.fail(entry, _key_retired(entry))
+            entry.pool.rest()
+
+    def can_sign(self, seat: Seat, job: ProgrammingJob) -> bool:
+        """Whether the box has the job's key, and the key still signs."""
+        return job.firm_code not in self._retired and seat.holds(job)
+
     def retry(self, entry: Entry, *, refund: bool = True) -> None:
         """Let a job that no box has done be tried again: at once, or after a pause if it has failed repeatedly."""
         if self.is_closed:
             self._book.fail(entry, PoolWithoutBox("the gateway is stopping", job_id=entry.job.job_id))
+        elif entry.job.firm_code in self._retired:
+            self._book.fail(entry, _key_retired(entry))
         elif entry.failures < _TRIES:
             self._book.requeue(entry, refund=refund)
         else:
@@ -156,14 +190,19 @@ class Dispatcher:
         """Give boxes their next jobs while they work.
 
         Only what no idle box could do (they have been asked before), and only while every working box has one more to
-        take: a box that becomes idle must not see its job staged elsewhere.
+        take: a box that becomes idle must not see its job staged elsewhere. Only behind 0.1 s of work, too: a job
+        that is staged can neither be cancelled any more nor dropped at its deadline, so it begins that late at most.
         """
-        working = len(busy)
-        depth = 1 + max(1, min(_STAGED_MAX, int(_STAGED_SECONDS / pool.service.mean())))
-        busy = [seat for seat in busy if len(seat.outstanding) < depth]
+        working, pace = len(busy), pool.service.mean()
+        depth = 1 + max(1, min(_STAGED_MAX, int(_STAGED_SECONDS / pace)))
+
+        def may_stage(seat: Seat) -> bool:
+            return len(seat.outstanding) < depth and seat.expected_seconds(pace) <= _STAGE_BEHIND_SECONDS
+
+        busy = [seat for seat in busy if may_stage(seat)]
         while busy and len(pool.queue) >= working:
             seat = min(busy, key=Seat.operations)
-            if not self._give(seat, pool, at) or len(seat.outstanding) >= depth:
+            if not self._give(seat, pool, at) or not may_stage(seat):
                 busy.remove(seat)
 
     def _try_out(self, pool: Pool, out: list[Seat], at: float) -> None:
@@ -175,7 +214,7 @@ class Dispatcher:
 
     def _give(self, seat: Seat, pool: Pool, at: float, *, allowed: Allowed | None = None) -> bool:
         def can_serve(job: ProgrammingJob) -> bool:
-            return seat.holds(job) and self._suits(seat, job) and (allowed is None or allowed(job))
+            return self._can_do(seat, job) and self._suits(seat, job) and (allowed is None or allowed(job))
 
         job = pool.queue.take(can_serve=can_serve)
         if job is None:
@@ -185,6 +224,10 @@ class Dispatcher:
         self.start(self._serve(seat, entry))
         return True
 
+    def _can_do(self, seat: Seat, job: ProgrammingJob) -> bool:
+        """Whether the box has what the job needs: its key, and transactions."""
+        return self.can_sign(seat, job) and seat.can_pay(job)
+
     def _suits(self, seat: Seat, job: ProgrammingJob) -> bool:
         """Whether the job has not failed in this box, or has no other box left."""
         entry = self._book.entries[job.job_id]
@@ -192,7 +235,7 @@ class Dispatcher:
             return True
         crew = self._boxes.crew(entry.pool.name, self._clock.now())
         others = (other for other in crew if other.works and other.name not in entry.avoid)
-        return not any(other.holds(job) for other in others)
+        return not any(self._can_do(other, job) for other in others)
 
     async def _serve(self, seat: Seat, entry: Entry) -> None:
         try:
@@ -213,15 +256,21 @@ class Dispatcher:
     def _take_failure(self, seat: Seat, entry: Entry, error: FsbError) -> None:
         """Decide whose fault it was, and what becomes of the job."""
         at = self._clock.monotonic()
-        seat.failures[error.code] += 1
-        entry.pool.failures[error.code] += 1
-        entry.reason = seat.error = error.code
+        entry.reason = error.code
+        if not isinstance(error, FsbRejected):
+            seat.failures[error.code] += 1
+            seat.error = error.code
         if isinstance(error, BoxDisconnected | BoxPowerLost) or not seat.connected:
             if seat.lose(entry, error.code, at):
                 _count_failure(entry, seat, at)
             if not entry.future.done():
                 self._on_lost(entry, seat)
                 self._on_wait()
+        elif isinstance(error, TransactionsExhausted):
+            # Nobody's fault. The box knows best what it has left; asked again and again, it would say the same.
+            seat.health.abandon(at)
+            _count_failure(entry, seat, at)
+            self._let_again(entry, refund=True)
         elif isinstance(error, FsbUnavailable) and seat.box.ready:
             seat.fail(entry, error.code, at)
             _count_failure(entry, seat, at)
@@ -244,6 +293,11 @@ class Dispatcher:
     def _let_again(self, entry: Entry, *, refund: bool) -> None:
         if not entry.future.done():
             self.retry(entry, refund=refund)
+
+
+def _key_retired(entry: Entry) -> FirmKeyMissing:
+    firm_code = entry.job.firm_code
+    return FirmKeyMissing(f"the key of firm code {firm_code} has been retired", firm_code=firm_code)
 
 
 def _count_failure(entry: Entry, seat: Seat, at: float) -> None:

@@ -10,7 +10,7 @@
     │       ├── BoxOccupied · BoxTimedOut · BoxAnswerWrong · BoxPowerLost
     │       └── TokenAbsent · TokenPinWrong · TransactionsExhausted
     ├── FsbRejected                 the gateway said no; nothing was programmed
-    │   ├── JobMalformed · JobIdReused · JobDeadlinePassed · JobUnknown
+    │   ├── JobMalformed · JobIdReused · JobDeadlinePassed · JobUnknown · UpdateTooLarge
     │   ├── JobCancelled · JobRunning
     │   ├── PoolUnknown · PoolDrained · PoolForeign · BoxUnknown · BoxSpecInvalid · BoxQueueFull · BoxBusy · BoxLast
     │   └── FirmCodeNotOwned · FirmKeyMissing · FirmKeyConflict · FirmKeyUnfit
@@ -127,6 +127,12 @@ class JobMalformed(FsbRejected):
     """The job contradicts itself, e.g. its steps are not consecutive."""
 
     code = "job_malformed"
+
+
+class UpdateTooLarge(FsbRejected):
+    """The job's update would be larger than a container reads; fewer licences at once make a smaller one."""
+
+    code = "update_too_large"
 
 
 class JobIdReused(FsbRejected):

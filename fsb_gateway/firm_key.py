@@ -1,6 +1,7 @@
 """Firm keys between boxes: made in one, brought wrapped to others, exchanged, destroyed.
 
-    ensure   generate in one box → record with its certificates → use → wrapped to every other box of the pool → use
+    ensure   generate in one box → record with its certificates → use → wrapped to every other box of the pool → use;
+             one that is away, or out, is owed it, and gets it when it is back
     rotate   record the next → generate → wrapped to every box with the key → record → use in all → old one gone in all
     retire   record → gone in all
 
@@ -12,7 +13,8 @@ What signs changes only after every box concerned has answered.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+import logging
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import replace
 from typing import TypeVar
 
@@ -27,7 +29,10 @@ from fsb_gateway.error import (
     BoxLast,
     FirmKeyConflict,
     FirmKeyMissing,
+    FsbError,
+    FsbUnavailable,
     PoolUnknown,
+    PoolWithoutBox,
 )
 from fsb_gateway.job import Algorithm, check_firm_code, check_name
 from fsb_gateway.key.record import (
@@ -42,10 +47,11 @@ from fsb_gateway.key.record import (
     read_chain,
 )
 from fsb_gateway.key.store import Keystore
-from fsb_gateway.key_move import KeyMover, box_away, signs_with
+from fsb_gateway.key_move import KeyMover, box_away, is_fit, signs_with
 from fsb_gateway.report import FirmKeyReport, FormerKey
 from fsb_gateway.seat import Seat
 
+_log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
@@ -55,11 +61,13 @@ class FirmKeys:
     Attributes:
         owners: the instance of each firm code whose key signs, as far as the registry can be read.
         retired: firm codes whose key signs no more, whatever a box still holds.
+        owed: firm codes whose key a box is to get when it can take it, by the box's name.
     """
 
     def __init__(self, keystore: Keystore, boxes: BoxSet, *, clock: Clock) -> None:
         self.owners: dict[int, str] = {}
         self.retired: set[int] = set()
+        self.owed: dict[str, set[int]] = {}
         self._keystore = keystore
         self._boxes = boxes
         self._mover = KeyMover(boxes)
@@ -73,14 +81,16 @@ class FirmKeys:
     async def ensure(
         self, instance_id: str, firm_code: int, *, pool: str, algorithm: Algorithm
     ) -> FirmKeyReport:
-        """Make a firm key unless it is there; afterwards every box of the pool signs with it.
+        """Make a firm key unless it is there; afterwards a box of the pool signs with it, at least one.
+
+        So does every other one that is there. Those that are away, or out, are owed it; see `complete`.
 
         Raises:
             PoolUnknown: there is no box of the pool.
             FirmCodeNotOwned: the firm code belongs to another instance.
             FirmKeyConflict: the key exists with another algorithm, or has been retired.
             FirmKeyMissing: the key exists and no box has it.
-            FsbUnavailable: a box of the pool does not answer, or fails.
+            FsbUnavailable: no box of the pool can take it, or be given it.
         """
         check_name("instance_id", instance_id)
         check_name("pool", pool)
@@ -94,11 +104,30 @@ class FirmKeys:
                 key_id=new_id("key"), firm_code=firm_code, instance_id=instance_id, algorithm=algorithm
             )
             record = await self._make(binding, members)
-        for seat in sorted(members, key=lambda seat: not seat.connected):
-            await self._mover.bring(record, seat, members)
-            await self._mover.tidy(record, seat)
-        self._note(record)
-        return self._report(record)
+        return self._report(await self._bring_to_pool(record, members))
+
+    async def complete(self, seat: Seat) -> bool:
+        """Bring a box the keys that it is owed; whether it has all of them now."""
+        for firm_code in sorted(self.owed.get(seat.name, ())):
+            try:
+                record = await self._call(self._keystore.record, firm_code)
+                if record is not None and record.chain is not None and record.retired_at is None:
+                    await self._mover.bring(record, seat, self._mover.everybody())
+                    await self._mover.tidy(record, seat)
+                    await self._settle(record, had={seat.name})
+            except FsbError as error:
+                _log.warning(
+                    "box %s cannot be given the key of firm code %s: %s", seat.name, firm_code, error.code
+                )
+                return False
+        return True
+
+    async def excuse(self, box: str) -> None:
+        """Owe a box nothing any more: it is gone for good."""
+        for firm_code in sorted(self.owed.get(box, ())):
+            record = await self._call(self._keystore.record, firm_code)
+            if record is not None:
+                await self._settle(record, had={box})
 
     async def copy(self, firm_code: int, *, to: str) -> FirmKeyReport:
         """Bring a firm key into one more box, which signs with it from then on.
@@ -112,7 +141,7 @@ class FirmKeys:
         record = await self._active(firm_code)
         await self._mover.bring(record, seat, self._mover.everybody())
         await self._mover.tidy(record, seat)
-        return self._report(record)
+        return self._report(await self._settle(record, had={to}))
 
     async def drop(self, firm_code: int, *, box: str) -> None:
         """Destroy a firm key in one box. Nothing happens if it is not there.
@@ -126,10 +155,12 @@ class FirmKeys:
         seat = self._boxes.seat(box)
         if not seat.was_seen:
             raise box_away(seat)
+        record = await self._call(self._keystore.record, firm_code)
+        if record is not None and box in record.owed:
+            record = await self._settle(record, had={box})
         slot = seat.box.slot(firm_code)
         if slot is None and firm_code not in seat.box.unreadable:
             return
-        record = await self._call(self._keystore.record, firm_code)
         is_needed = record is not None and record.retired_at is None
         if is_needed and not any(
             other.connected for other in self._mover.holders(firm_code) if other is not seat
@@ -163,6 +194,7 @@ class FirmKeys:
         Raises:
             FirmKeyMissing: there is no such key.
             BoxDisconnected: a box that has the key, or may have it, does not answer; it signs no more all the same.
+            FsbUnavailable: a box could not destroy it; all others have, and it signs no more all the same.
         """
         record = await self._call(self._keystore.retire, firm_code)
         if record is None or record.chain is None:
@@ -177,6 +209,7 @@ class FirmKeys:
         Raises:
             FirmCodeNotOwned: the firm code belongs to another instance.
             BoxDisconnected: a box that has the key, or may have it, does not answer.
+            FsbUnavailable: a box could not destroy it; all others have.
         """
         check_name("instance_id", instance_id)
         check_firm_code(firm_code)
@@ -187,6 +220,7 @@ class FirmKeys:
         await asyncio.to_thread(self._keystore.remove_firm_key, instance_id, firm_code)
         self.owners.pop(firm_code, None)
         self.retired.discard(firm_code)
+        self._owe(firm_code, ())
 
     async def reports(self) -> tuple[FirmKeyReport, ...]:
         """Every firm key that has been made."""
@@ -225,13 +259,52 @@ class FirmKeys:
 
     async def _make(self, binding: KeyBinding, members: Sequence[Seat]) -> FirmKeyRecord:
         """Let one box make the key, and write down whose it is, with its certificates."""
-        seat = next((seat for seat in members if seat.box.ready), members[0])
-        if not seat.connected:
-            raise box_away(seat)
-        public_key = await seat.box.generate_key(binding)
+        public_key = await self._generate(binding, members)
         chain = await asyncio.to_thread(self._keystore.issue, binding, public_key)
         record = FirmKeyRecord(binding=binding, chain=chain, made_at=self._clock.now())
         await asyncio.to_thread(self._keystore.put_record, record)
+        return record
+
+    async def _generate(self, binding: KeyBinding, members: Iterable[Seat]) -> bytes:
+        """In the first box that can."""
+        failure: FsbUnavailable | None = None
+        for seat in sorted(members, key=lambda seat: not is_fit(seat)):
+            try:
+                return await seat.box.generate_key(binding)
+            except FsbUnavailable as error:
+                failure = failure or error
+        raise failure or PoolWithoutBox("there is no box for the key", firm_code=binding.firm_code)
+
+    async def _bring_to_pool(self, record: FirmKeyRecord, members: Sequence[Seat]) -> FirmKeyRecord:
+        """Let one box sign with the key at least; whoever cannot now is owed it."""
+        had: set[str] = set()
+        owed: set[str] = set()
+        failure: FsbUnavailable | None = None
+        for seat in sorted(members, key=lambda seat: not is_fit(seat)):
+            if had and not is_fit(seat):
+                # Nobody waits for a box that is in trouble when another one works.
+                owed.update(() if signs_with(seat, record.binding) else {seat.name})
+                continue
+            try:
+                await self._mover.bring(record, seat, members)
+                await self._mover.tidy(record, seat)
+                had.add(seat.name)
+            except FsbUnavailable as error:
+                failure = failure or error
+                owed.update(() if signs_with(seat, record.binding) else {seat.name})
+        if failure is not None and not had:
+            raise failure
+        return await self._settle(record, had=had, owed=owed)
+
+    async def _settle(
+        self, record: FirmKeyRecord, *, had: Set[str], owed: Set[str] = frozenset()
+    ) -> FirmKeyRecord:
+        """Write down who has the key now, and who is still to get it."""
+        rest = tuple(sorted((set(record.owed) - had) | owed))
+        if rest != record.owed:
+            record = replace(record, owed=rest)
+            await asyncio.to_thread(self._keystore.put_record, record)
+        self._note(record)
         return record
 
     async def _bring_next(self, record: FirmKeyRecord, key_id: str, holders: Sequence[Seat]) -> FirmKeyRecord:
@@ -286,16 +359,22 @@ class FirmKeys:
         return record
 
     async def _forget(self, firm_code: int, seats: Iterable[Seat]) -> None:
-        """Destroy a key in all of these boxes; one that does not answer, and may sign with it, is told last."""
-        away: list[Seat] = []
+        """Destroy a key in all of these boxes that can; what kept the others from it is told last.
+
+        Raises:
+            FsbError: what the first of them said; `BoxDisconnected` if it does not answer, and may sign with the key.
+        """
+        errors: list[FsbError] = []
         for seat in seats:
             try:
                 await seat.box.forget_key(firm_code)
             except BoxDisconnected:
                 if not seat.was_seen or seat.box.slot(firm_code) or firm_code in seat.box.unreadable:
-                    away.append(seat)
-        if away:
-            raise box_away(away[0])
+                    errors.append(box_away(seat))
+            except FsbError as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
 
     async def _call(self, find: Callable[[int], T], firm_code: int) -> T:
         check_firm_code(firm_code)
@@ -342,6 +421,15 @@ class FirmKeys:
             self.retired.add(firm_code)
         elif record.chain is not None:
             self.owners[firm_code] = record.binding.instance_id
+        self._owe(firm_code, () if record.retired_at is not None else record.owed)
+
+    def _owe(self, firm_code: int, boxes: Iterable[str]) -> None:
+        for name in boxes:
+            self.owed.setdefault(name, set()).add(firm_code)
+        for name in [name for name in self.owed if name not in boxes]:
+            self.owed[name].discard(firm_code)
+            if not self.owed[name]:
+                del self.owed[name]
 
     def _report(self, record: FirmKeyRecord) -> FirmKeyReport:
         chain = record.chain
@@ -360,4 +448,5 @@ class FirmKeys:
             boxes=tuple(seat.name for seat in self._mover.everybody() if signs_with(seat, binding)),
             certificate=chain_pem(chain),
             former=record.former,
+            owed=record.owed if record.retired_at is None else (),
         )

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
@@ -50,6 +49,7 @@ from fsb_gateway.job import (
 )
 from fsb_gateway.job_book import JobBook
 from fsb_gateway.key.store import Keystore
+from fsb_gateway.key_delivery import KeyDelivery
 from fsb_gateway.pool import Entry, Pool, check_deadline
 from fsb_gateway.recovery import Recovery
 from fsb_gateway.report import BoxReport, FirmKeyReport, InstanceQueueReport, PoolReport
@@ -61,6 +61,10 @@ from fsb_gateway.wire import request_digest
 QUEUE_LIMIT = 256
 # A box process that works answers within this time; nobody waits for one that does not.
 _CONNECT_SECONDS = 2.0
+# Working out a new job's wait takes milliseconds in which no box is given anything: whoever floods a full queue is told
+# what held a moment ago. As long as it stays full, that changes little.
+_EXPECTED_SECONDS = 5.0
+_EXPECTED_MAX = 1024
 # A recorded job is handed out although its caller would not wait: the box is only asked for what it has.
 _RECALL_SECONDS = 0.5
 
@@ -87,12 +91,16 @@ class Gateway:
         self._queue_limit = queue_limit
         self._setup = asyncio.Lock()
         self._changed = asyncio.Event()
+        self._expected: dict[tuple[str, str], tuple[float, float]] = {}
         self._book = JobBook(clock)
         self._boxes = BoxSet(directory, clock=clock, make_box=make_box)
         self._keys = FirmKeys(keystore, self._boxes, clock=clock)
-        self._dispatcher = Dispatcher(self._boxes, self._book, clock=clock)
+        self._dispatcher = Dispatcher(self._boxes, self._book, clock=clock, retired=self._keys.retired)
         self._recovery = Recovery(self._boxes, self._book, self._dispatcher, clock=clock)
-        self._upkeep = Upkeep(self._boxes, self._dispatcher, self._recovery, clock=clock)
+        self._delivery = KeyDelivery(
+            self._boxes, self._keys, self._dispatcher, setup=self._setup, clock=clock
+        )
+        self._upkeep = Upkeep(self._boxes, self._dispatcher, self._recovery, self._delivery, clock=clock)
         self._boxes.on_change(self._take_change)
         self._dispatcher.on_lost(self._recovery.lose)
         self._dispatcher.on_wait(self._upkeep.look_soon)
@@ -193,9 +201,12 @@ class Gateway:
             seat = self._boxes.seats.get(name)
             if seat is not None:
                 self._keys.check_not_last(seat)
-            await self._boxes.remove(name)
-            if seat is not None:
-                self._recovery.forget(seat)
+            try:
+                await self._boxes.remove(name)
+            finally:
+                if seat is not None and self._boxes.seats.get(name) is not seat:
+                    self._recovery.forget(seat)
+            await self._keys.excuse(name)
 
     async def ensure_firm_key(
         self, instance_id: str, firm_code: int, *, pool: str, algorithm: Algorithm = "ES256"
@@ -203,6 +214,7 @@ class Gateway:
         """See `FirmKeys.ensure`."""
         async with self._setup:
             report = await self._keys.ensure(instance_id, firm_code, pool=pool, algorithm=algorithm)
+        self._delivery.look()
         self._dispatcher.dispatch_all()
         return report
 
@@ -229,9 +241,13 @@ class Gateway:
             return await self._keys.rotate(firm_code, key_id=key_id)
 
     async def retire_firm_key(self, firm_code: int) -> FirmKeyReport:
-        """See `FirmKeys.retire`."""
+        """See `FirmKeys.retire`. Jobs that wait for the key fail with `FirmKeyMissing`, also when it raises."""
         async with self._setup:
-            return await self._keys.retire(firm_code)
+            try:
+                return await self._keys.retire(firm_code)
+            finally:
+                if firm_code in self._keys.retired:
+                    self._dispatcher.end_retired(firm_code)
 
     async def firm_keys(self) -> tuple[FirmKeyReport, ...]:
         """Every firm key and where it is."""
@@ -241,14 +257,19 @@ class Gateway:
         """The platform root as PEM; made at the first call."""
         return await self._keys.root_certificate()
 
-    def queue(self, instance_id: str) -> InstanceQueueReport:
+    def queue(self, instance_id: str, *, pool: str | None = None) -> InstanceQueueReport:
         """Where an instance stands.
+
+        Args:
+            pool: where it sends its jobs, if it has no pool of its own here.
 
         Raises:
             JobMalformed: that is no name.
         """
         check_name("instance_id", instance_id)
-        return overview.describe_queue(self._boxes, self._book, instance_id, clock=self._clock)
+        if pool is not None:
+            check_name("pool", pool)
+        return overview.describe_queue(self._boxes, self._book, instance_id, pool=pool, clock=self._clock)
 
     def pools(self) -> tuple[PoolReport, ...]:
         """Every pool at this moment."""
@@ -292,6 +313,7 @@ class Gateway:
         if seat.connected and seat.box.spec != seat.spec and self._boxes.seats.get(seat.name) is seat:
             self._dispatcher.start(self._boxes.configure(seat))
         self._recovery.ask_all(seat)
+        self._delivery.look()
         pool = self._boxes.pools.get(seat.spec.pool_at(self._clock.now()))
         if pool is not None:
             self._dispatcher.dispatch(pool)
@@ -307,6 +329,7 @@ class Gateway:
         self, job_id: str, request: str | None, wait: timedelta
     ) -> tuple[ProgrammingResult | JobPending | None, Seat | None]:
         """What a box has recorded or is doing; or the box that has it and does not answer."""
+        away: Seat | None = None
         for seat in list(self._boxes.seats.values()):
             if not seat.box.has_recorded(job_id):
                 continue
@@ -316,10 +339,12 @@ class Gateway:
             except TimeoutError:
                 return overview.describe_running(self._boxes, seat, job_id, clock=self._clock), None
             except FsbUnavailable:
-                return None, seat
+                # Another box may have done it as well, and tell.
+                away = away or seat
+                continue
             if result is not None:
                 return result, None
-        return None, None
+        return None, away
 
     def _admit(self, job: ProgrammingJob, request: str, away: Seat | None) -> Entry:
         now = self._clock.now()
@@ -372,13 +397,23 @@ class Gateway:
     def _check_room(self, pool: Pool, job: ProgrammingJob) -> None:
         if pool.waiting(job.instance_id) < self._queue_limit:
             return
-        seconds = overview.expect_new(self._boxes, pool, job.instance_id, clock=self._clock).p50
+        seconds = self._expect_new(pool, job.instance_id)
         raise BoxQueueFull(
             f"{self._queue_limit} jobs of this instance are waiting already",
             limit=self._queue_limit,
             expected_wait_seconds=round(seconds, 3),
-            retry_after=math.ceil(seconds),
         )
+
+    def _expect_new(self, pool: Pool, instance_id: str) -> float:
+        """Seconds that a new job would wait, as of a moment ago."""
+        at = self._clock.monotonic()
+        seconds, until = self._expected.get((pool.name, instance_id), (0.0, at))
+        if at >= until:
+            seconds = overview.expect_new(self._boxes, pool, instance_id, clock=self._clock).p50
+            if len(self._expected) >= _EXPECTED_MAX:
+                self._expected.clear()
+            self._expected[pool.name, instance_id] = seconds, at + _EXPECTED_SECONDS
+        return seconds
 
     async def _wait_for(self, entry: Entry, wait: timedelta) -> ProgrammingResult | JobPending:
         if entry.seat is None and not entry.future.done():

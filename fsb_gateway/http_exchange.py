@@ -27,6 +27,8 @@ ANSWER_LIMIT = 16 * 1024 * 1024
 """The largest answer is a report: thousands of boxes at 1 KB each."""
 
 _CONNECT_SECONDS = 2.0
+# The same with the look-up of the name and the TLS handshake. A look-up that takes longer serves the next try.
+_REACH_SECONDS = 4.0
 # Below the gateway's own: it never closes a connection on which a request is on its way.
 _KEEP_ALIVE_SECONDS = 15.0
 # While connections are scarce, whoever waits gives his back this often.
@@ -116,6 +118,7 @@ class HttpExchange:
     async def _send(self, method: str, path: str, body: bytes, wait_seconds: float) -> Answer:
         timeout = aiohttp.ClientTimeout(
             total=None,
+            connect=_REACH_SECONDS,
             sock_connect=_CONNECT_SECONDS,
             sock_read=self._bounds.answer_seconds + wait_seconds,
         )

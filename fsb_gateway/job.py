@@ -103,6 +103,8 @@ class JobPending:
         expected_wait_p95: the same in 19 of 20 cases.
         others_share: of the operations that are served before it, how much is other instances' work (0–1).
         reason: code of what keeps it waiting besides its turn, e.g. `pool_without_box`.
+        waited: since its arrival, without the time in which a box worked on it.
+        caused_by_others: the part of it during which boxes worked for other instances.
     """
 
     job_id: str
@@ -112,6 +114,8 @@ class JobPending:
     expected_wait_p95: timedelta = timedelta(0)
     others_share: float = 0.0
     reason: str | None = None
+    waited: timedelta = timedelta(0)
+    caused_by_others: timedelta = timedelta(0)
 
 
 def is_name(text: str) -> bool:

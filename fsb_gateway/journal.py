@@ -7,6 +7,7 @@ Jobs that finish together make one group, written and synced once. A group that 
 never handed out and is cut off. Damage before the end means that the box cannot know what it has done: it refuses to
 work until somebody looks. Two generations: when the current file is full and the older one holds nothing younger than
 an hour, the current one becomes the older one. Records made before transactions were counted have no last member.
+The total is kept beside it, too (`journal_total`): one that is set aside gives no transactions back.
 """
 
 from __future__ import annotations
@@ -30,12 +31,14 @@ import msgspec
 from app.core.clock import Clock, to_us
 from app.core.file import sync_directory
 from fsb_gateway.error import BoxJournalDamaged, BoxJournalUnwritable, JobIdReused
+from fsb_gateway.journal_total import SUFFIX, keep_total, read_total
 
 _log = logging.getLogger(__name__)
 
 _LENGTH = struct.Struct(">II")
 _DIGEST_BYTES = 32
 _HEAD_BYTES = _LENGTH.size + _DIGEST_BYTES
+_PAYLOAD_START = b'["'
 # About 4,000 jobs; reading two generations back at start takes well under a second.
 GENERATION_BYTES = 16 * 1024 * 1024
 # A line resends a job until the transfer's deadline: 10 minutes, at most 30 (`Settings.program_deadline_seconds`).
@@ -153,14 +156,11 @@ class Journal:
         self._lock = threading.Lock()
         self._generations: list[_Generation] = []
         self._owner: int | None = None
+        self._spent_before = 0
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._owner = _own(path)
-            for generation_path in (path, path.with_name(path.name + _OLDER)):
-                generation = _Generation(generation_path)
-                self._generations.append(generation)
-                generation.load()
-            sync_directory(path.parent)
+            self._load()
         except OSError as error:
             self.close()
             raise BoxJournalUnwritable(
@@ -175,7 +175,7 @@ class Journal:
         """Transactions deducted for everything that was ever recorded."""
         with self._lock:
             totals = [generation.spent for generation in self._generations]
-        return next((total for total in totals if total is not None), 0)
+        return max(self._spent_before, next((total for total in totals if total is not None), 0))
 
     def __contains__(self, job_id: str) -> bool:
         with self._lock:
@@ -230,6 +230,30 @@ class Journal:
                 os.close(self._owner)
                 self._owner = None
 
+    def _load(self) -> None:
+        for path in (self._path, self._path.with_name(self._path.name + _OLDER)):
+            generation = _Generation(path)
+            self._generations.append(generation)
+            try:
+                generation.load()
+            except BoxJournalDamaged:
+                # What can still be read says what was spent, whatever becomes of the file.
+                self._keep_total(max(self.spent, _salvage(path)))
+                raise
+        spent_before = read_total(self._path)
+        if spent_before is None and not any(generation.spent for generation in self._generations):
+            raise _damaged(self._path.with_name(self._path.name + SUFFIX), 0)
+        self._spent_before = spent_before or 0
+        self._keep_total(self.spent)
+        sync_directory(self._path.parent)
+
+    def _keep_total(self, spent: int) -> None:
+        try:
+            keep_total(self._path, spent)
+        except OSError:
+            # The journal can still be read, and says it, too.
+            _log.exception("journal %s: the transactions spent cannot be noted beside it", self._path.name)
+
     def _find_record(self, job_id: str) -> _Record | None:
         for generation in self._generations:
             place = generation.places.get(job_id)
@@ -241,6 +265,7 @@ class Journal:
         current, older = self._generations
         if older.newest_us > now_us - KEEP // timedelta(microseconds=1):
             return
+        self._keep_total(self.spent)
         with self._lock:
             current.path.rename(older.path)
             current.path = older.path
@@ -260,7 +285,7 @@ def remove_journal(path: Path) -> None:
     try:
         owner = _own(path)
         try:
-            for suffix in ("", _OLDER, _LOCK):
+            for suffix in ("", _OLDER, SUFFIX, _LOCK):
                 path.with_name(path.name + suffix).unlink(missing_ok=True)
             sync_directory(path.parent)
         finally:
@@ -312,6 +337,32 @@ def _scan(content: bytes, path: Path) -> Iterator[tuple[int, list[bytes]]]:
             return
         yield start, payload.split(b"\n")
         offset = end
+
+
+def _salvage(path: Path) -> int:
+    """The highest total in a damaged file, from the groups that hold, wherever they are."""
+    content = path.read_bytes()
+    spent = offset = 0
+    while (start := content.find(_PAYLOAD_START, offset)) >= 0:
+        offset = start + 1
+        payload = _payload_at(content, start)
+        if payload:
+            offset = start + len(payload)
+            spent = max(spent, _decode(payload.rpartition(b"\n")[2], path, start).spent)
+    return spent
+
+
+def _payload_at(content: bytes, start: int) -> bytes:
+    """The payload that starts here, if one does, and holds."""
+    if start < _HEAD_BYTES:
+        return b""
+    length, check = _LENGTH.unpack_from(content, start - _HEAD_BYTES)
+    # The text at which payloads are looked for occurs in them, too: the digest of megabytes takes its time.
+    if zlib.crc32(length.to_bytes(4, "big")) != check:
+        return b""
+    payload = content[start : start + length]
+    holds = hashlib.sha256(payload).digest() == content[start - _DIGEST_BYTES : start]
+    return payload if holds else b""
 
 
 def _decode(line: bytes, path: Path, offset: int) -> _Record:

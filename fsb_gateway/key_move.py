@@ -65,7 +65,7 @@ class KeyMover:
         )
 
     async def find_unused(self, binding: KeyBinding, seats: Iterable[Seat]) -> Seat | None:
-        """A box that can export a key, be it in use or not."""
+        """A box that has a key, be it in use or not."""
         for seat in seats:
             try:
                 await seat.box.export_key(
@@ -73,6 +73,9 @@ class KeyMover:
                 )
             except FirmKeyMissing:
                 continue
+            except FirmKeyUnfit:
+                # It is there, and cannot leave.
+                pass
             return seat
         return None
 
@@ -100,6 +103,11 @@ def signs_with(seat: Seat, binding: KeyBinding) -> bool:
     """Whether the box signs with this very key."""
     slot = seat.box.slot(binding.firm_code)
     return slot is not None and slot.key_id == binding.key_id
+
+
+def is_fit(seat: Seat) -> bool:
+    """Whether nothing is known to be wrong with the box."""
+    return seat.box.ready and seat.health.is_in
 
 
 def box_away(seat: Seat) -> BoxDisconnected:

@@ -15,6 +15,8 @@ from fsb_gateway.error import (
     BoxJournalDamaged,
     BoxJournalUnwritable,
     PoolDrained,
+    PoolForeign,
+    PoolUnknown,
     PoolWithoutBox,
     TokenAbsent,
     TokenPinWrong,
@@ -91,7 +93,7 @@ def describe_box(boxes: BoxSet, seat: Seat, *, clock: Clock) -> BoxReport:
     """A box at this moment."""
     now, at = clock.now(), clock.monotonic()
     status, spec = seat.box.status(), seat.spec
-    retry_at = seat.health.retry_at
+    tried_at = seat.health.retry_at
     works_for = spec.pool_at(now)
     return BoxReport(
         name=seat.name,
@@ -109,12 +111,13 @@ def describe_box(boxes: BoxSet, seat: Seat, *, clock: Clock) -> BoxReport:
         failures=dict(seat.failures),
         consecutive_failures=seat.health.consecutive,
         error=seat.error or status.error,
-        retry_at=None if retry_at is None else now + timedelta(seconds=retry_at - at),
+        retry_at=status.retry_at if tried_at is None else now + timedelta(seconds=tried_at - at),
         lent_until=loan_end(spec, now),
         transactions=spec.transactions,
         transactions_left=status.transactions_left,
         transactions_low=seat.transactions_low(at),
         firm_codes=status.firm_codes,
+        version=spec.version,
     )
 
 
@@ -128,10 +131,11 @@ def describe_job(boxes: BoxSet, entry: Entry, *, clock: Clock) -> JobPending:
     else:
         holders = [seat for seat in boxes.crew(pool.name, now) if seat.holds(job) or not seat.was_seen]
         reason, idle = _job_reason(entry, holders), _idle_seconds(boxes, entry, holders, now=now, at=at)
-        workers = sum(seat.works for seat in holders)
+        workers = sum(seat.works and seat.can_pay(job) for seat in holders)
     if entry.is_queued:
         before = _with_running(pool.queue.ahead(job.job_id), pool, job.instance_id)
     expected = pool.service.wait(before.operations, boxes=workers, own=job.cost)
+    delay = pool.delay.so_far(job.job_id, at=at)
     return JobPending(
         job_id=job.job_id,
         state=entry.state,
@@ -140,6 +144,8 @@ def describe_job(boxes: BoxSet, entry: Entry, *, clock: Clock) -> JobPending:
         expected_wait_p95=timedelta(seconds=max(0.0, expected.p95) + idle),
         others_share=before.others_share,
         reason=reason,
+        waited=timedelta(seconds=delay.waited),
+        caused_by_others=timedelta(seconds=delay.by_others),
     )
 
 
@@ -156,20 +162,27 @@ def describe_running(boxes: BoxSet, seat: Seat, job_id: str, *, clock: Clock) ->
     )
 
 
-def describe_queue(boxes: BoxSet, book: JobBook, instance_id: str, *, clock: Clock) -> InstanceQueueReport:
-    """Where an instance stands: in its own pool, or in the one that had its last job."""
+def describe_queue(
+    boxes: BoxSet, book: JobBook, instance_id: str, *, pool: str | None = None, clock: Clock
+) -> InstanceQueueReport:
+    """Where an instance stands: in its own pool, in the one that it says, or else in the one that had its last job.
+
+    A pool that would not take its jobs is not described to it; the reason says which kind of refusal it would get.
+    """
     entries = [entry for entry in book.entries.values() if entry.job.instance_id == instance_id]
-    pool = boxes.pool_of(instance_id) or _last_pool(boxes, entries, instance_id)
+    found, reason = _pool_of(boxes, entries, instance_id, named=pool)
     states = Counter(entry.state for entry in entries)
-    expected, before, total = Expected(p50=0.0, p95=0.0), _NOTHING_AHEAD, InstanceDelay()
-    if pool is not None:
-        expected = expect_new(boxes, pool, instance_id, clock=clock)
-        before = _with_running(pool.queue.ahead_of_new(instance_id), pool, instance_id)
-        total = pool.delay.total(instance_id)
+    idle = 0.0 if reason is None else _STAFF_SECONDS
+    expected, before, total = Expected(p50=idle, p95=idle), _NOTHING_AHEAD, InstanceDelay()
+    if found is not None:
+        reason = _reason(boxes.crew(found.name, clock.now()))
+        expected = expect_new(boxes, found, instance_id, clock=clock)
+        before = _with_running(found.queue.ahead_of_new(instance_id), found, instance_id)
+        total = found.delay.total(instance_id)
     return InstanceQueueReport(
         instance_id=instance_id,
-        pool=None if pool is None else pool.name,
-        reason=None if pool is None else _reason(boxes.crew(pool.name, clock.now())),
+        pool=None if found is None else found.name,
+        reason=reason,
         waiting=states["waiting"],
         running=states["running"],
         unknown=states["unknown"],
@@ -190,7 +203,7 @@ def expect_new(boxes: BoxSet, pool: Pool, instance_id: str, *, clock: Clock) -> 
     now, at = clock.now(), clock.monotonic()
     crew = boxes.crew(pool.name, now)
     before = _with_running(pool.queue.ahead_of_new(instance_id), pool, instance_id)
-    workers = sum(seat.works for seat in crew)
+    workers = sum(seat.works and seat.condition == "ready" for seat in crew)
     expected = pool.service.wait(before.operations, boxes=workers, own=1)
     idle = 0.0 if workers else _seconds_until_work(boxes, pool, crew, now=now, at=at)
     idle = _STAFF_SECONDS if idle is None else idle
@@ -221,7 +234,24 @@ def _job_report(boxes: BoxSet, entry: Entry, *, clock: Clock) -> JobReport:
         expected_wait_p95_seconds=pending.expected_wait_p95.total_seconds(),
         others_share=pending.others_share,
         reason=pending.reason,
+        waited_seconds=pending.waited.total_seconds(),
+        caused_by_others_seconds=pending.caused_by_others.total_seconds(),
     )
+
+
+def _pool_of(
+    boxes: BoxSet, entries: list[Entry], instance_id: str, *, named: str | None
+) -> tuple[Pool | None, str | None]:
+    """Where an instance's next job goes; or the code of why it would be refused, if that is known."""
+    pool = boxes.pool_of(instance_id)
+    if pool is not None:
+        return pool, None
+    if named is None:
+        return _last_pool(boxes, entries, instance_id), None
+    pool = boxes.pools.get(named)
+    if pool is None:
+        return None, PoolUnknown.code
+    return (pool, None) if pool.owner is None else (None, PoolForeign.code)
 
 
 def _last_pool(boxes: BoxSet, entries: list[Entry], instance_id: str) -> Pool | None:
@@ -255,9 +285,9 @@ def _before_in_box(entry: Entry, seat: Seat) -> Ahead:
 
 
 def _reason(crew: Iterable[Seat]) -> str | None:
-    """Code of why none of these boxes takes work; None if one does."""
+    """Code of why none of these boxes takes every kind of work; None if one does."""
     seats = list(crew)
-    if any(seat.works for seat in seats):
+    if any(seat.works and seat.condition == "ready" for seat in seats):
         return None
     for seat in seats:
         if seat.health.reason is not None and seat.box.ready and not seat.spec.drained:
@@ -292,6 +322,9 @@ def _job_reason(entry: Entry, holders: list[Seat]) -> str | None:
         return entry.reason
     if entry.doubt and not entry.is_queued:
         return BoxDisconnected.code
+    workers = [seat for seat in holders if seat.works]
+    if workers:
+        return None if any(seat.can_pay(entry.job) for seat in workers) else TransactionsExhausted.code
     return _reason(holders)
 
 
@@ -300,7 +333,7 @@ def _idle_seconds(boxes: BoxSet, entry: Entry, holders: list[Seat], *, now: date
     left = max(0.0, (entry.job.deadline_at - now).total_seconds())
     if entry.held_until is not None:
         return min(left, max(0.0, entry.held_until - at))
-    if any(seat.works for seat in holders):
+    if any(seat.works and seat.can_pay(entry.job) for seat in holders):
         return 0.0
     seconds = _seconds_until_work(boxes, entry.pool, holders, now=now, at=at)
     return left if seconds is None else min(left, seconds)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from datetime import datetime, timedelta
 
 from fsb_gateway.delay import DelayAccount
@@ -70,7 +69,6 @@ class Pool:
         held: jobs that wait outside the queue, after failures.
         lost: jobs that wait for the box that went away with them, and for nothing else.
         running: jobs that boxes work on, lent ones included.
-        failures: jobs that boxes could not do, by code; one that was tried several times counts each time.
     """
 
     def __init__(self, name: str, owner: str | None, *, operation_time: timedelta) -> None:
@@ -87,7 +85,6 @@ class Pool:
         self.running: dict[str, Entry] = {}
         self.service = _service_time(operation_time)
         self.delay = DelayAccount()
-        self.failures: Counter[str] = Counter()
         self.jobs_done = 0
         self.jobs_failed = 0
         self.operations_done = 0
@@ -95,6 +92,11 @@ class Pool:
     def __len__(self) -> int:
         """How many jobs are not finished."""
         return len(self.queue) + len(self.held) + len(self.lost) + len(self.running)
+
+    def instances(self) -> set[str]:
+        """Whose jobs are not finished."""
+        elsewhere = (*self.held.values(), *self.lost.values(), *self.running.values())
+        return {*self.queue.waiting_by_instance(), *(entry.job.instance_id for entry in elsewhere)}
 
     def waiting(self, instance_id: str) -> int:
         """How many jobs of an instance wait."""

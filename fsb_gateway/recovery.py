@@ -62,7 +62,8 @@ class Recovery:
             elif now < entry.job.deadline_at and at - entry.lost_at >= TAKE_OVER_SECONDS:
                 crew = self._boxes.crew(pool.name, now)
                 if any(
-                    seat.works and seat.name not in entry.doubt and seat.holds(entry.job) for seat in crew
+                    seat.works and seat.name not in entry.doubt and self._dispatcher.can_sign(seat, entry.job)
+                    for seat in crew
                 ):
                     self._book.requeue(entry, refund=True)
 

@@ -68,7 +68,7 @@ class PoolReport:
     Attributes:
         owner: the instance whose own it is; None for a shared one.
         boxes: that work for it now, lent ones included.
-        reason: code of why no box takes work; None while one does.
+        reason: code of why no box takes every kind of work (without transactions, some is done); None while one does.
         expected_wait_seconds: p50 for a job of one operation that came now; `_p95` in 19 of 20 cases.
         oldest_seconds: how long the oldest waiting job has waited.
         utilisation: share of the last minute that its boxes spent programming (0–1).
@@ -104,10 +104,11 @@ class BoxReport:
         works_for: the pool whose jobs it takes now; another one while it is lent.
         failures: jobs that it could not do, by code.
         error: code of the last failure, until a job succeeds.
-        retry_at: when a box that is out is tried again.
-        transactions_left: None where nothing is deducted.
+        retry_at: when a box that is out is tried again, or a process that has ended is started again.
+        transactions_left: None where nothing is deducted, and while the journal cannot be read.
         transactions_low: they run out soon: at less than a tenth of what was loaded, or within a week at the pace of
             the last day (**Source:** reference/domain.md §7, wish 8; the numbers are our own decision).
+        version: of the specification that was put last.
     """
 
     name: str
@@ -131,6 +132,7 @@ class BoxReport:
     transactions_left: int | None
     transactions_low: bool
     firm_codes: tuple[int, ...]
+    version: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,6 +151,7 @@ class FirmKeyReport:
     Attributes:
         fingerprint: SHA-256 of the public key (SPKI DER), 64 hex digits.
         boxes: that hold it and sign with it, by name.
+        owed: boxes that get it when they are back.
         certificate: PEM of the firm key's certificate, then of the instance CA's.
         former: keys that were rotated away, the newest first.
     """
@@ -164,6 +167,7 @@ class FirmKeyReport:
     boxes: tuple[str, ...]
     certificate: str
     former: tuple[FormerKey, ...]
+    owed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,6 +182,8 @@ class JobReport:
     expected_wait_p95_seconds: float
     others_share: float
     reason: str | None
+    waited_seconds: float
+    caused_by_others_seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -123,7 +123,7 @@ class FairQueue:
 
         Args:
             can_serve: whether the box that asks can do a job. Who is passed over keeps the turn. Jobs that were tried
-                before are asked for one by one, all others of an instance by the first of each firm code.
+                before are asked for one by one, all others of an instance by the first of each firm code and cost.
         """
         for index, (_, _, backlog) in enumerate(self._line):
             waiting = backlog.choose(can_serve)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from fsb_gateway.box_account import cost_of
 from fsb_gateway.box_driver import BoxSpec
-from fsb_gateway.box_port import Box, BoxState
+from fsb_gateway.box_port import ABLE, Box, BoxState
 from fsb_gateway.expectation import Utilisation
 from fsb_gateway.health import BoxHealth
 from fsb_gateway.job import ProgrammingJob
@@ -83,7 +84,7 @@ class Seat:
 
     @property
     def works(self) -> bool:
-        """Whether it takes work."""
+        """Whether it takes work; without transactions, such as costs none."""
         return self.health.is_in and not self.spec.drained and self.box.ready
 
     @property
@@ -98,11 +99,11 @@ class Seat:
         state = self.box.status().state
         if state == "closed":
             return "disconnected"
-        if state != "ready":
-            return state
-        if self.spec.drained:
+        if state in ABLE and self.spec.drained:
             return "drained"
-        return "ready" if self.health.is_in else "out"
+        if state in ABLE and not self.health.is_in:
+            return "out"
+        return state
 
     def look(self, at: float) -> None:
         """Take note of whether the box is there."""
@@ -118,6 +119,14 @@ class Seat:
         slot = self.box.slot(job.firm_code)
         return slot is not None and slot.instance_id == job.instance_id
 
+    def can_pay(self, job: ProgrammingJob) -> bool:
+        """Whether the box has the transactions that the job costs, after the jobs that it has been given."""
+        cost = cost_of(self.spec, job)
+        left = self.box.status().transactions_left if cost else None
+        if left is None:
+            return True
+        return cost + sum(cost_of(self.spec, entry.job) for entry in self.outstanding.values()) <= left
+
     def can_be_cleared_by(self, job: ProgrammingJob) -> bool:
         """Whether a job may try a box that is out before its time.
 
@@ -128,6 +137,14 @@ class Seat:
     def operations(self) -> int:
         """Operations of the jobs that it has been given."""
         return sum(entry.job.cost for entry in self.outstanding.values())
+
+    def expected_seconds(self, pace: float) -> float:
+        """How long it works for the jobs that it has been given.
+
+        Args:
+            pace: seconds per operation, measured; a box that is set to be slower takes what it is set to.
+        """
+        return self.operations() * max(pace, self.spec.operation_time.total_seconds())
 
     def succeed(self, at: float) -> None:
         """The box has done a job."""

@@ -2,7 +2,7 @@
 
     POST /v1/jobs?wait=seconds                       200 result · 202 where the job stands
     GET|DELETE /v1/jobs/{id}                         the same (with wait) · cancel
-    GET  /v1/instances/{id}/queue                    where an instance stands
+    GET  /v1/instances/{id}/queue                    where an instance stands; ?pool=NAME says where it sends its jobs
     GET  /v1/pools  /v1/boxes  /v1/firm-keys  /v1/root
     PUT|DELETE /v1/boxes/{name}                      a specification (`wire.encode_spec`)
     PUT|DELETE /v1/instances/{id}/firm-keys/{code}   {pool, algorithm}
@@ -48,6 +48,7 @@ from fsb_gateway.error import (
     PoolDrained,
     PoolForeign,
     PoolUnknown,
+    UpdateTooLarge,
 )
 from fsb_gateway.gateway import Gateway
 from fsb_gateway.job import Algorithm, JobPending, ProgrammingResult
@@ -75,6 +76,7 @@ _STATUS: dict[type[DomainError], int] = {
     JobMalformed: 422,
     BoxSpecInvalid: 422,
     FirmKeyUnfit: 422,
+    UpdateTooLarge: 422,
     FileFormatError: 422,
     JobIdReused: 409,
     JobDeadlinePassed: 409,
@@ -159,7 +161,7 @@ async def _route_line(gateway: Gateway, scope: Scope, receive: Receive) -> Answe
             await gateway.cancel(job_id)
             return _json(200, {})
         case "GET", ["v1", "instances", instance_id, "queue"]:
-            return _json(200, gateway.queue(instance_id))
+            return _json(200, gateway.queue(instance_id, pool=_pool(scope)))
         case "GET", ["v1", "root"]:
             return 200, _PEM, (await gateway.root_certificate()).encode()
         case "GET", ["livez"]:
@@ -245,6 +247,11 @@ def _wait(scope: Scope) -> timedelta:
     except ValueError as error:
         raise JobMalformed("wait is not a number of seconds", field="wait") from error
     return timedelta(seconds=min(max(seconds, 0.0), WAIT_LIMIT_SECONDS) if seconds == seconds else 0.0)
+
+
+def _pool(scope: Scope) -> str | None:
+    query: bytes = scope["query_string"]
+    return parse_qs(query.decode("latin-1")).get("pool", [None])[-1] if query else None
 
 
 def _find_wait(query: bytes) -> str:

@@ -1,4 +1,4 @@
-"""What happens by the clock: deadlines, returns of lent boxes, new tries. On the event loop's thread."""
+"""What happens by the clock: deadlines, returns of lent boxes, new tries, keys that are owed. On the loop's thread."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from app.core.clock import Clock
 from fsb_gateway.box_set import BoxSet
 from fsb_gateway.dispatch import Dispatcher
 from fsb_gateway.error import FsbUnavailable
+from fsb_gateway.key_delivery import KeyDelivery
 from fsb_gateway.pool import Pool
 from fsb_gateway.recovery import Recovery
 from fsb_gateway.seat import Seat
@@ -24,12 +25,21 @@ _SHORTEST_SECONDS = 0.001
 
 
 class Upkeep:
-    """One timer for the gateway; it runs while something waits or a box is lent."""
+    """One timer for the gateway; it runs while something waits, a box is lent, or is owed a key."""
 
-    def __init__(self, boxes: BoxSet, dispatcher: Dispatcher, recovery: Recovery, *, clock: Clock) -> None:
+    def __init__(
+        self,
+        boxes: BoxSet,
+        dispatcher: Dispatcher,
+        recovery: Recovery,
+        delivery: KeyDelivery,
+        *,
+        clock: Clock,
+    ) -> None:
         self._boxes = boxes
         self._dispatcher = dispatcher
         self._recovery = recovery
+        self._delivery = delivery
         self._clock = clock
         self._timer: asyncio.TimerHandle | None = None
 
@@ -57,6 +67,7 @@ class Upkeep:
             return
         for pool in list(self._boxes.pools.values()):
             self._keep(pool)
+        self._delivery.look()
         self._dispatcher.dispatch_all()
         due = min(self._next_times(), default=None)
         if due is not None:
@@ -99,6 +110,7 @@ class Upkeep:
         for seat in self._boxes.seats.values():
             if seat.health.retry_at is not None and seat.health.retry_at > at:
                 yield seat.health.retry_at - at
+        yield from self._delivery.next_times(at)
 
     async def _reload(self, seat: Seat) -> None:
         try:

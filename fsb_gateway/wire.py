@@ -63,6 +63,7 @@ class _Spec(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     lent_until: datetime | None = None
     transactions: TransactionModel = "unlimited"
     transactions_loaded: int = 0
+    version: int = 0
 
 
 class _Result(msgspec.Struct):
@@ -143,6 +144,8 @@ def encode_pending(pending: JobPending) -> bytes:
             "expected_wait_p95_seconds": pending.expected_wait_p95.total_seconds(),
             "others_share": pending.others_share,
             "reason": pending.reason,
+            "waited_seconds": pending.waited.total_seconds(),
+            "caused_by_others_seconds": pending.caused_by_others.total_seconds(),
         }
     )
 
@@ -180,6 +183,7 @@ def encode_spec(spec: BoxSpec) -> bytes:
             lent_until=spec.lent_until,
             transactions=spec.transactions,
             transactions_loaded=spec.transactions_loaded,
+            version=spec.version,
         )
     )
 
@@ -222,6 +226,7 @@ def _build_spec(name: str, wanted: _Spec) -> BoxSpec:
         lent_until=wanted.lent_until,
         transactions=wanted.transactions,
         transactions_loaded=wanted.transactions_loaded,
+        version=wanted.version,
     )
 
 

@@ -224,6 +224,16 @@ class Database:
         """Carry out what somebody asked for; see `run_tx`. The body charges the command if it does anything new."""
         return self.run_tx(command.op_id, body, fingerprint=command.fingerprint, origin=command.origin)
 
+    def check_command(self, command: Command) -> None:
+        """Look beforehand whether a command's id names another request already; writes nothing.
+
+        Raises:
+            OperationIdReused: it does.
+        """
+        row = self.read(lambda reader: reader.first(_STORED_ANSWER, {"b_op": command.op_id}))
+        if row is not None and row.fingerprint != command.fingerprint:
+            raise _reused()
+
     def run_tx(
         self,
         op_id: str,
@@ -420,9 +430,7 @@ class _Attempt:
                 "The first attempt of this operation has not ended yet; try again shortly."
             )
         if row.fingerprint != self._claim.fingerprint:
-            raise OperationIdReused(
-                "This idempotency key was used before for another request; take a new one."
-            )
+            raise _reused()
         return TxAnswer(value=load_object(row.answer), replayed=True)
 
     def read(self, body: Callable[[Reader], T]) -> T:
@@ -467,6 +475,10 @@ class _Retry:
                 "The database cannot write at the moment. Nothing was changed; try again later."
             )
         return DatabaseUnavailable("The database does not answer. Nothing was changed; try again shortly.")
+
+
+def _reused() -> OperationIdReused:
+    return OperationIdReused("This idempotency key was used before for another request; take a new one.")
 
 
 def _outcome_unknown() -> CommitOutcomeUnknown:

@@ -277,7 +277,8 @@ async def get_instance_queue(instance_id: InstanceKey, request: Request) -> Flee
     """Its waiting and running jobs, how long a new one would wait, and how much of that others cause."""
     platform = platform_of(request)
     instance = await to_thread.run_sync(platform.instances.get_instance, InstanceId(instance_id))
-    return FleetQueueRead.at(await platform.fsb.queue(instance_id), pool=instance.pool)
+    report = await platform.fsb.queue(instance_id, pool=instance.pool)
+    return FleetQueueRead.at(report, pool=instance.pool)
 
 
 def _check_token(request: Request, *, has_token: bool) -> None:

@@ -110,6 +110,20 @@ BOX_PROBLEMS: Final[tuple[ProblemKind, ...]] = (
         ),
     ),
     problem_kind(
+        "update_too_large",
+        422,
+        en=(
+            "Too much for one update",
+            "The update would be larger than a container reads, and nothing was programmed. Start the transfer again "
+            "with fewer licences at once.",
+        ),
+        de=(
+            "Zu viel für ein Update",
+            "Das Update würde größer, als ein Container liest, und es wurde nichts programmiert. Bitte starten Sie "
+            "den Transfer mit weniger Lizenzen auf einmal neu.",
+        ),
+    ),
+    problem_kind(
         "job_id_reused",
         409,
         en=(

@@ -20,6 +20,35 @@ FLEET_BOX_PROBLEMS: Final[tuple[ProblemKind, ...]] = (
         ),
     ),
     problem_kind(
+        "box_name_reserved",
+        422,
+        en=(
+            "Name kept for another pool",
+            "The boxes of a pool are called by its name, `-box-` and a number; this name is kept for a box of another "
+            "pool. Choose another name.",
+        ),
+        de=(
+            "Name für anderen Pool vorgesehen",
+            "Die Boxen eines Pools heißen nach ihm, mit `-box-` und einer Nummer; dieser Name ist für eine Box eines "
+            "anderen Pools vorgesehen. Bitte wählen Sie einen anderen Namen.",
+        ),
+    ),
+    problem_kind(
+        "box_token_fixed",
+        409,
+        en=(
+            "Another token is another box",
+            "Module and label of a box's token do not change, for two people have let keys into this one. Remove the "
+            "box, then add it anew with the other token; where the PIN lies may change.",
+        ),
+        de=(
+            "Anderes Token heißt andere Box",
+            "Modul und Label des Tokens einer Box ändern sich nicht, denn zwei Menschen haben Schlüssel in genau "
+            "dieses gelassen. Bitte entfernen Sie die Box und nehmen Sie sie mit dem anderen Token neu auf; "
+            "wo die PIN liegt, darf sich ändern.",
+        ),
+    ),
+    problem_kind(
         "box_version_conflict",
         412,
         en=(
@@ -70,6 +99,34 @@ FLEET_BOX_PROBLEMS: Final[tuple[ProblemKind, ...]] = (
             "Firm Key nicht gefunden",
             "Einen Schlüssel mit diesem Firm Code gibt es nicht. Bitte vergleichen Sie die Nummer mit der Liste der "
             "Firm Keys.",
+        ),
+    ),
+    problem_kind(
+        "firm_key_retired",
+        409,
+        en=(
+            "Firm key retired",
+            "The instance's firm key has been retired for good, so nothing could be programmed any more. Order a new "
+            "instance; the data of this one can be exported.",
+        ),
+        de=(
+            "Firm Key stillgelegt",
+            "Der Firm Key der Instanz ist endgültig stillgelegt, programmiert werden könnte nichts mehr. Bitte "
+            "bestellen Sie eine neue Instanz; die Daten dieser können Sie exportieren.",
+        ),
+    ),
+    problem_kind(
+        "firm_key_changed",
+        409,
+        en=(
+            "Firm key changed since it was approved",
+            "The firm key has been changed since two people agreed on this, so nothing was done. Look at the key, then "
+            "ask anew.",
+        ),
+        de=(
+            "Firm Key seit der Freigabe geändert",
+            "Der Firm Key wurde geändert, seit zwei Menschen dem zugestimmt haben; deshalb ist nichts geschehen. Bitte "
+            "sehen Sie sich den Schlüssel an und fragen Sie neu an.",
         ),
     ),
     problem_kind(

@@ -17,7 +17,7 @@ from app.licensing.transfer.programmer import Programmer
 from app.licensing.transfer.reservation import Deadlines, TransferRequest
 from app.licensing.transfer.service import Shown, TransferService
 from app.licensing.transfer.standing import Standing
-from app.licensing.transfer.sweep import find_left_over
+from app.licensing.transfer.sweep import has_open_transfers
 from app.licensing.transfer.transfer_plan import Started, Transfer, TransferAction, TransferState, Wish
 
 __all__ = [
@@ -53,7 +53,7 @@ __all__ = [
     "TransferService",
     "TransferState",
     "Wish",
-    "find_left_over",
+    "has_open_transfers",
     "options_from_json",
     "options_to_json",
     "parse_ticket",

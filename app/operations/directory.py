@@ -124,6 +124,10 @@ class InstanceDirectory:
         """The lines of an instance that is known here."""
         return self._by_id[instance_id].lines
 
+    def knows(self, instance_id: InstanceId) -> bool:
+        """Whether an instance is served here, or has been and still is."""
+        return instance_id in self._by_id
+
     def name_of(self, instance_id: InstanceId) -> str:
         """The name of an instance, for logs; its id when it is not known here. Never blocks."""
         known = self._by_id.get(instance_id)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import timedelta
 
 from anyio import to_thread
 
 from app.core.ids import InstanceId
-from app.licensing import find_left_over
 from app.operations.guard import carry_on
 from app.operations.line import InstanceRuntime, Line
 
@@ -41,8 +39,7 @@ class ServedLines:
             await to_thread.run_sync(runtime.calls.flush)
             await to_thread.run_sync(runtime.access.flush_use)
             await runtime.drive_transfers()
-        later = opened.clock.now() + timedelta(days=1)
-        return not await to_thread.run_sync(find_left_over, opened.db, later)
+        return not await opened.transfers.has_open()
 
     async def forget(self, instance_id: InstanceId) -> None:
         """Answer 404 for it, write down what is in memory as far as that still works, and let go of its database."""

@@ -9,10 +9,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime
 from typing import Protocol
-
-from anyio import to_thread
 
 from app.core.clock import Clock
 from app.core.db import Database
@@ -23,7 +21,6 @@ from app.licensing import (
     ItemService,
     OrderService,
     TransferService,
-    find_left_over,
 )
 from editions import WEB_SERVICE_CALLS, CallMeter, Meter, QuotaState, edition, quota_state, require_included
 from tenancy import AccessCache, CredentialKey, InstanceDatabases
@@ -42,9 +39,9 @@ class TransferMaker(Protocol):
     """Makes the licence path of an instance."""
 
     def __call__(
-        self, db: Database, identity: Callable[[], InstanceIdentity], note_job: Callable[[], None]
+        self, db: Database, identity: Callable[[], InstanceIdentity], note_open: Callable[[], None]
     ) -> TransferService:
-        """Make it, given the instance's database, its identity, and whom to tell of every job that is sent."""
+        """Make it, given the instance's database, its identity, and whom to tell that a transfer may be open."""
         ...
 
 
@@ -95,9 +92,9 @@ class InstanceRuntime:
         self.items = ItemService(db)
         self.orders = OrderService(db)
         self.containers = ContainerService(db)
-        self._jobs_sent = 0
-        self._jobs_settled = 0
-        self.transfers = make_transfers(db, self.identity, self._note_job)
+        # Not counted, for several threads note at once: which was the last, and with which nothing was left.
+        self._last_opened = self._settled = object()
+        self.transfers = make_transfers(db, self.identity, self._note_open)
 
     @property
     def name(self) -> str:
@@ -126,21 +123,25 @@ class InstanceRuntime:
 
     @property
     def may_have_open_transfers(self) -> bool:
-        """Whether a job was sent since this line last saw that no transfer is in the making. Asks no database."""
-        return self._jobs_sent != self._jobs_settled
+        """Whether one was opened, or seen, since this line last saw that none is in the making. Asks no database."""
+        return self._last_opened is not self._settled
 
-    def _note_job(self) -> None:
-        self._jobs_sent += 1
+    def _note_open(self) -> None:
+        self._last_opened = object()
 
     async def drive_transfers(self) -> None:
         """Take up transfers that nobody drives any more, and see whether any is left."""
-        sent = self._jobs_sent
+        last_opened = self._last_opened
         await self.transfers.drive_due()
         await self.transfers.drive_forgotten()
-        # Reserved this very moment counts as well.
-        until = self.clock.now() + timedelta(days=1)
-        if not await to_thread.run_sync(find_left_over, self.db, until):
-            self._jobs_settled = sent
+        is_left = await self.transfers.has_open()
+        # One that another line opened is to be looked after as well.
+        self._settled = object() if is_left else last_opened
+
+    async def drive_left_over(self, *, before: datetime) -> None:
+        """Take up what a process left behind that does not live any more, and look after what does not end at once."""
+        self._note_open()
+        await self.transfers.drive_left_over(before=before)
 
     def require_web_services(self) -> None:
         """Look at the contracts themselves, which may be newer than what the line holds. Blocks for a read.

@@ -71,9 +71,10 @@ class Pkcs11Driver:
         self._lacking: frozenset[int] = frozenset()
         self._keys: dict[bytes, PrivateKey] = {}
         self._label = spec.label
-        self._token = Token(spec, refused=folder / "refused-pin")
         self._read_slots()
         self._slots = self._recorded
+        # Last: it takes the library, which only `close` gives back.
+        self._token = Token(spec, refused=folder / "refused-pin")
 
     @property
     def slots(self) -> Mapping[int, KeySlot]:

@@ -166,9 +166,15 @@ class SoftwareDriver:
     def _inherit(self) -> frozenset[int]:
         """Take over what the pool's boxes shared before; firm codes that could not be opened."""
         inheritance = self._keystore.inheritance(pool=self._spec.pool, box=self._spec.name)
+        unreadable = set(inheritance.unreadable)
         for inherited in inheritance.keys:
-            self._take_over(inherited)
-        return inheritance.unreadable
+            firm_code = inherited.binding.firm_code
+            try:
+                self._take_over(inherited)
+            except (FsbError, OSError):
+                _log.exception("box %s cannot take over the key of firm code %d", self._spec.name, firm_code)
+                unreadable.add(firm_code)
+        return frozenset(unreadable)
 
     def _take_over(self, inherited: InheritedKey) -> None:
         binding = inherited.binding

@@ -4,8 +4,9 @@ One process and one thread per library: python-pkcs11 with several threads on So
 runs [measured], and looking for tokens anew (C_Finalize, C_Initialize) throws everybody else of the process out. The
 library is loaded and initialised in the process that uses it, never before a fork.
 
-A wrong PIN is tried once: which PIN file was refused is kept on disk, so that not even a process that is started again
-and again uses up the tries that a token gives. Changing or touching the file is what allows the next one.
+A wrong PIN is tried once: which PIN file is tried is on disk before the token is asked, and stays there if the token
+refuses it, so that not even a process that is started again and again uses up the tries that a token gives. Nobody
+knows what came of a try that was killed: it counts as refused. Changing or touching the file allows the next one.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class Token:
         """Take the library; nothing is asked of it yet.
 
         Args:
-            refused: where a refused PIN file is noted.
+            refused: where a PIN file is noted that was refused, or is being tried.
 
         Raises:
             BoxFailed: another token of this process uses the library.
@@ -88,7 +89,8 @@ class Token:
 
         Raises:
             TokenAbsent: it is not there, or its library is not.
-            TokenPinWrong: it refuses the PIN, or did so before and the PIN file is the same; or may not be asked.
+            TokenPinWrong: it refuses the PIN, or did so before and the PIN file is the same; or may not be asked, e.g.
+                because the try cannot be noted.
             BoxFailed: anything else.
         """
         self._session = None
@@ -155,13 +157,20 @@ class Token:
 
     def _open(self, token: pkcs11.Token, pin: str, note: _RefusedPin) -> Session:
         try:
+            replace_file(self._refused, msgspec.json.encode(note))
+        except OSError as error:
+            raise TokenPinWrong(
+                f"token {self._spec.label} is not asked: a try of its PIN cannot be noted"
+            ) from error
+        try:
             session = token.open(rw=True, user_pin=pin)
         except PIN_REFUSED:
-            replace_file(self._refused, msgspec.json.encode(note))
             # Without its cause, whose frames hold the PIN.
             raise TokenPinWrong(f"token {self._spec.label} refused the PIN") from None
-        if self._refused.exists():
+        except said.PKCS11Error:
             remove_file(self._refused)
+            raise
+        remove_file(self._refused)
         return session
 
     def _was_refused(self, note: _RefusedPin) -> bool:
@@ -169,7 +178,7 @@ class Token:
             return msgspec.json.decode(self._refused.read_bytes(), type=_RefusedPin) == note
         except FileNotFoundError:
             return False
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, OSError):
             # Half a note is a note: one that cannot be read allows no try.
             return True
 

@@ -16,8 +16,14 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from joserfc.jwk import ECKey
 
 from app.core.clock import to_us
-from fsb_gateway.error import FileMalformed, UpdateForOtherContainer, UpdateTampered, UpdateUntrusted
-from fsb_gateway.file_format.armour import read_armour, write_armour
+from fsb_gateway.error import (
+    FileMalformed,
+    UpdateForOtherContainer,
+    UpdateTampered,
+    UpdateTooLarge,
+    UpdateUntrusted,
+)
+from fsb_gateway.file_format.armour import SIZE_LIMIT, read_armour, write_armour
 from fsb_gateway.file_format.certificate import FirmIdentity, read_certificate_key, verify_chain
 from fsb_gateway.file_format.jose import (
     Sign,
@@ -126,6 +132,7 @@ def write_update(job: ProgrammingJob, *, header: str, sign: Sign, at: datetime) 
 
     Raises:
         FileMalformed: the container's key is not a public P-256 key.
+        UpdateTooLarge: no container would read it.
     """
     recipient = read_p256_jwk(job.container_key)
     claims = {
@@ -140,9 +147,12 @@ def write_update(job: ProgrammingJob, *, header: str, sign: Sign, at: datetime) 
         "steps": job.steps,
     }
     sealed = {"typ": _SEALED_TYPE, "cty": _SIGNED_TYPE, "kid": thumbprint(job.container_key)}
-    return write_armour(
+    update = write_armour(
         "UPDATE", encrypt_token(sealed, sign_token(header, claims, sign), recipient.public_key)
     )
+    if len(update) > SIZE_LIMIT:
+        raise UpdateTooLarge(f"the update would be larger than {SIZE_LIMIT} characters", limit=SIZE_LIMIT)
+    return update
 
 
 def read_update(text: str, key: EllipticCurvePrivateKey, *, root: x509.Certificate, at: datetime) -> Update:

@@ -43,6 +43,7 @@ class FirmKeyRecord:
         next: the rotation under way.
         former: keys that were rotated away, the newest first.
         retired_at: no box holds a key any more; the firm code stays taken.
+        owed: boxes that were away when the key was brought to their pool; they get it when they are back.
     """
 
     binding: KeyBinding
@@ -51,6 +52,7 @@ class FirmKeyRecord:
     next: PlannedKey | None = None
     former: tuple[FormerKey, ...] = ()
     retired_at: datetime | None = None
+    owed: tuple[str, ...] = ()
 
     @property
     def state(self) -> KeyState:

@@ -3,7 +3,8 @@
     <directory>/key-encryption.key      32 bytes, mode 0600, never leaves the machine with the rest; or an argument
     <directory>/root.json               wrapped key and certificate; so are the next
     <directory>/instance-ca/<instance>.json
-    <directory>/firm-key/<firm code>.json       whose, certificates, former keys; the keys themselves are in the boxes
+    <directory>/firm-key/<firm code>.json       whose, certificates, former keys
+    <directory>/../slots/<box>/…                the keys themselves: see `slot`. They tell what must not be lost here
 
 Losing the key-encryption key loses every software box's firm keys: back it up, apart from the directory.
 """
@@ -16,7 +17,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import msgspec
@@ -45,6 +46,7 @@ from fsb_gateway.file_format.key import PublicKey
 from fsb_gateway.job import check_firm_code, check_name
 from fsb_gateway.key.record import Chain, FirmKeyRecord, check_algorithm, check_owner
 from fsb_gateway.key.registry import Inheritance, Registry
+from fsb_gateway.key.slot import SlotRecord
 from fsb_gateway.key.wrap import KeyWrap, open_key_encryption_key
 
 _log = logging.getLogger(__name__)
@@ -69,7 +71,7 @@ class Keystore:
 
         Raises:
             KeyEncryptionKeyExposed: others can read the key-encryption key.
-            KeyEncryptionKeyMissing: wrapped keys are there, their key-encryption key is not.
+            KeyEncryptionKeyMissing: wrapped keys are there, here or in a box, their key-encryption key is not.
             KeyDamaged: the key-encryption key has the wrong length, or is not the one of this directory.
         """
         self._directory = directory
@@ -79,7 +81,7 @@ class Keystore:
             folder.chmod(0o700)
         self._registry = Registry(directory / "firm-key", self._ca_certificate)
         with self._locked():
-            fresh = next(directory.rglob("*.json"), None) is None
+            fresh = next(chain(directory.rglob("*.json"), self._slot_files()), None) is None
             if key_encryption_key is None:
                 key_encryption_key = open_key_encryption_key(
                     directory / "key-encryption.key", may_create=fresh
@@ -96,7 +98,7 @@ class Keystore:
         """The platform root; made when there is none yet.
 
         Raises:
-            KeyDamaged: it cannot be opened, or is lost while instances have certificates of it.
+            KeyDamaged: it cannot be opened, or is lost while instances or boxes have certificates of it.
         """
         with self._locked():
             return self._root().certificate
@@ -204,12 +206,20 @@ class Keystore:
     def _root(self) -> Issuer:
         path = self._directory / "root.json"
         if not path.exists():
-            if next((self._directory / "instance-ca").glob("*.json"), None) is not None:
+            if self._is_root_needed():
                 raise KeyDamaged("the platform root is lost: restore root.json", key="root")
             key = generate_private_key(SECP256R1())
             certificate = issue_root(key, at=self._clock.now())
             self._write_issuer(path, "root", Issuer(certificate=certificate, key=key))
         return self._read_issuer(path, "root")
+
+    def _is_root_needed(self) -> bool:
+        """Whether anything was certified: a box's first key is made before the root."""
+        cas = (self._directory / "instance-ca").glob("*.json")
+        return next(cas, None) is not None or any(_is_certified(path) for path in self._slot_files())
+
+    def _slot_files(self) -> Iterator[Path]:
+        return self._directory.with_name("slots").glob("*/*.json")
 
     def _instance_ca(self, instance_id: str) -> Issuer:
         path, name = self._ca_path(instance_id), _ca_name(instance_id)
@@ -272,6 +282,17 @@ class Keystore:
             yield
         finally:
             os.close(descriptor)
+
+
+def _is_certified(path: Path) -> bool:
+    """Whether a slot file has a certificate; one that cannot be read may have."""
+    if not path.stem.isdecimal():
+        return False
+    try:
+        record = msgspec.json.decode(path.read_bytes(), type=SlotRecord)
+    except (msgspec.MsgspecError, OSError):
+        return True
+    return any(key.chain is not None for key in record.keys)
 
 
 def check_binding(binding: KeyBinding) -> None:

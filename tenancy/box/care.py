@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from app.core.db import Database
+from tenancy.box.box_change import BoxChanges
 from tenancy.box.control import BoxControl
+from tenancy.box.customer_note import CustomerNotes
 from tenancy.box.keeper import BoxKeeper
 from tenancy.box.key_mover import KeyMover
 from tenancy.box.key_operation import KeyOperations
 from tenancy.box.key_teller import KeyTeller
+from tenancy.box.loan_operation import LoanOperations
 from tenancy.box.operation import BoxOperations
 from tenancy.box.port import BoxGateway
 from tenancy.box.service import BoxService
@@ -22,6 +25,7 @@ class BoxCare:
         service: what staff want of boxes.
         control: that, beside what the gateway reports.
         keeper: tells the gateway, and watches; a loop calls `look`.
+        notes: tells customers; a loop calls `deliver_due`.
 
     Args:
         db: the platform database.
@@ -33,11 +37,14 @@ class BoxCare:
         self.service = BoxService(db)
         self.control = BoxControl(self.service, gateway)
         self.keeper = BoxKeeper(db, gateway, self.service)
-        teller = KeyTeller(db, databases)
+        self.notes = CustomerNotes(db, databases)
+        teller = KeyTeller(db)
         mover = KeyMover(db, gateway, teller)
-        self._boxes = BoxOperations(db, gateway, mover)
+        changes = BoxChanges(db, gateway)
+        self._boxes = BoxOperations(changes, gateway, mover, db.clock)
+        self._loans = LoanOperations(changes, gateway, mover)
         self._keys = KeyOperations(gateway, mover, teller)
 
     def kinds(self) -> tuple[OperationKind, ...]:
         """What the runner of operations needs."""
-        return (*self._boxes.kinds(), *self._keys.kinds())
+        return (*self._boxes.kinds(), *self._loans.kinds(), *self._keys.kinds())

@@ -15,9 +15,9 @@ from fsb_gateway.error import FsbUnavailable, PoolUnknown
 from fsb_gateway.report import BoxReport, FirmKeyReport, PoolReport
 from tenancy.box.errors import FirmKeyNotFound
 from tenancy.box.fact import find_report
-from tenancy.box.key_plan import check_held_elsewhere, check_source, keys_held, keys_lacking
+from tenancy.box.key_plan import check_held_elsewhere, check_kept, check_source, keys_held, keys_lacking
 from tenancy.box.port import BoxGateway
-from tenancy.box.record import BoxRecord, KeyHome, owner_of_pool
+from tenancy.box.record import BoxRecord, KeyHome, check_no_stray, owner_of_pool
 from tenancy.box.service import BoxService
 from tenancy.box.spec_json import describe_spec
 from tenancy.box.watch import Seen
@@ -137,8 +137,10 @@ class BoxControl:
 
         Raises:
             PoolUnknown: nobody uses the pool.
+            BoxNameTaken: the gateway has a box of that name already.
             FsbUnavailable: the gateway does not answer.
         """
+        check_no_stray(spec.name, await self._gateway.boxes())
         homes = await self._homes()
         owner = owner_of_pool(spec.pool, homes)
         described = {**describe_spec(spec), "owner": owner}
@@ -194,10 +196,15 @@ class BoxControl:
         Raises:
             FirmKeyNotFound: there is none of that firm code.
             FirmKeyMissing: it is not in the box that it shall leave.
+            BoxLast: no box of its own pool would hold it.
             FsbUnavailable: the gateway does not answer.
         """
         key = await self.get_key(firm_code)
         check_source(source, key)
+        boxes = await to_thread.run_sync(self._service.list_boxes)
+        for home in await self._homes():
+            if home.firm_code == firm_code:
+                check_kept(source, home, holders=(*key.boxes, to), boxes=boxes)
         return {**_described(key), "from": source, "to": to}
 
     async def _homes(self) -> list[KeyHome]:

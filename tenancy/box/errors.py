@@ -1,8 +1,8 @@
 """What staff are refused about boxes and firm keys; the gateway's own refusals come through as they are.
 
 TenancyError
-├── BoxNameTaken · BoxVersionConflict · BoxStateUnfit · LoanUnfit
-├── CeremonyUnfinished
+├── BoxNameTaken · BoxNameReserved · BoxVersionConflict · BoxStateUnfit · BoxTokenFixed · LoanUnfit
+├── FirmKeyChanged · CeremonyUnfinished
 └── NotFound
     └── FirmKeyNotFound · CeremonyNotFound
 """
@@ -16,6 +16,18 @@ class BoxNameTaken(TenancyError):
     """A box has that name already."""
 
     code = "box_name_taken"
+
+
+class BoxNameReserved(TenancyError):
+    """The name is kept for a box of the pool that it begins with."""
+
+    code = "box_name_reserved"
+
+
+class BoxTokenFixed(TenancyError):
+    """A box keeps the token that two people gave it keys in."""
+
+    code = "box_token_fixed"
 
 
 class BoxVersionConflict(TenancyError):
@@ -34,6 +46,12 @@ class LoanUnfit(TenancyError):
     """A box is not lent for so long, or to that pool."""
 
     code = "loan_unfit"
+
+
+class FirmKeyChanged(TenancyError):
+    """The firm key is another one than the one that was approved."""
+
+    code = "firm_key_changed"
 
 
 class FirmKeyNotFound(NotFound):

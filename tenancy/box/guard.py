@@ -11,10 +11,18 @@ from fsb_gateway.error import BoxSpecInvalid
 from tenancy import repository as instances
 from tenancy.box import plan, repository
 from tenancy.box.errors import BoxNameTaken, BoxStateUnfit
-from tenancy.box.key_plan import check_destination
-from tenancy.box.record import check_loan, check_new, check_not_last, check_state, owner_of_pool
+from tenancy.box.key_plan import check_destination, check_kept
+from tenancy.box.record import (
+    check_loan,
+    check_name_free,
+    check_new,
+    check_not_last,
+    check_state,
+    owner_of_pool,
+)
 from tenancy.box.service import find_home
 from tenancy.box.spec_json import read_spec
+from tenancy.lifecycle.service import touch
 from tenancy.lifecycle.state import check_state as check_instance_state
 from tenancy.operation.plan import OperationPlan
 from tenancy.operation.start import start_operation
@@ -44,12 +52,13 @@ def check_addition(reader: Reader, name: str, parameters: JsonObject) -> None:
     """Whether a box can join.
 
     Raises:
-        BoxNameTaken: there is one of that name.
+        BoxNameTaken, BoxNameReserved: there is one of that name, or it is kept for another pool's.
         PoolUnknown: nobody uses its pool.
         BoxSpecInvalid: no box is like that, or the pool belongs to somebody else than was said.
     """
     spec = read_spec(name, cast(JsonObject, parameters["box"]))
     check_new(spec)
+    check_name_free(spec)
     if repository.find_box(reader, name) is not None:
         raise BoxNameTaken("A box has that name already.", box=name)
     if owner_of_pool(spec.pool, repository.list_key_homes(reader)) != spec.owner:
@@ -97,7 +106,7 @@ def check_copy(reader: Reader, instance_id: str, parameters: JsonObject) -> None
     check_running(reader, instance_id, parameters)
     box = repository.get_box(reader, str(parameters["to"]))
     check_state(box, "active")
-    check_destination(box, find_home(reader, instance_id))
+    check_destination(box, find_home(reader, instance_id), now=reader.now)
 
 
 def check_move(reader: Reader, instance_id: str, parameters: JsonObject) -> None:
@@ -106,11 +115,15 @@ def check_move(reader: Reader, instance_id: str, parameters: JsonObject) -> None
     Raises:
         DomainError: see `check_copy`.
         BoxSpecInvalid: from a box to itself.
+        BoxLast: afterwards no box of its own pool would hold it: a lent one gives it back some day.
     """
     check_copy(reader, instance_id, parameters)
-    repository.get_box(reader, str(parameters["from"]))
-    if parameters["from"] == parameters["to"]:
+    source, to = str(parameters["from"]), str(parameters["to"])
+    repository.get_box(reader, source)
+    if source == to:
         raise BoxSpecInvalid("a key is moved from one box to another", field="to")
+    holders = (*cast(list[str], parameters["boxes"]), to)
+    check_kept(source, find_home(reader, instance_id), holders=holders, boxes=repository.list_boxes(reader))
 
 
 def check_retirement(reader: Reader, instance_id: str, _parameters: JsonObject) -> None:
@@ -127,6 +140,9 @@ def _starter(steps: OperationPlan, check: Check) -> Start:
     def start(tx: Tx, object_id: str, parameters: JsonObject) -> OperationId:
         # Hours may have passed since it was asked for.
         check(tx, object_id, parameters)
+        if steps is plan.RETIRE_FIRM_KEY:
+            # Who reinstates the instance at this moment has read it before.
+            touch(tx, InstanceId(object_id))
         return start_operation(tx, steps, object_id=object_id, parameters=parameters)
 
     return start

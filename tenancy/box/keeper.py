@@ -10,7 +10,7 @@ from typing import Final
 
 from anyio import to_thread
 
-from app.core.db import Database, Tx
+from app.core.db import Database, Reader, Tx
 from app.core.ids import new_id
 from app.core.json import JsonObject
 from app.core.origin import system_origin
@@ -18,10 +18,12 @@ from fsb_gateway.box_driver import BoxSpec
 from fsb_gateway.error import BoxFailed, FsbRejected
 from fsb_gateway.report import BoxReport, PoolReport
 from tenancy.box import repository
+from tenancy.box.key_plan import codes_out_of_place
 from tenancy.box.port import BoxGateway
 from tenancy.box.reconcile import BoxPlan, plan_boxes
 from tenancy.box.service import BoxService
 from tenancy.box.watch import Seen, Sighting, compare
+from tenancy.operation import repository as operations
 from tenancy.operation.plan import pause_before
 
 _log = logging.getLogger(__name__)
@@ -129,8 +131,10 @@ class BoxKeeper:
 
     def _note(self, boxes: Sequence[BoxReport], pools: Sequence[PoolReport]) -> None:
         """Store what is seen otherwise twice in a row, with its events; most turns only read."""
-        before = self._db.read(repository.list_conditions)
-        found = compare(boxes, pools, before, now=self._db.clock.now())
+        before, foreign = self._db.read(
+            lambda reader: (repository.list_conditions(reader), _list_foreign(reader, boxes))
+        )
+        found = compare(boxes, pools, before, now=self._db.clock.now(), foreign=foreign)
         doubtful = {(each.subject, each.state, each.transactions_low) for each in self._doubtful}
         self._doubtful = [each.seen for each in found]
         for sighting in found:
@@ -148,3 +152,16 @@ class BoxKeeper:
             return {}
 
         self._db.run_tx(new_id("op"), body, origin=system_origin("watchBoxes"))
+
+
+def _list_foreign(reader: Reader, boxes: Sequence[BoxReport]) -> dict[str, list[int]]:
+    """By box, firm codes whose key it should not hold; not of boxes that an operation is changing."""
+    homes = repository.list_key_homes(reader)
+    records = {each.name: each for each in repository.list_boxes(reader)}
+    found: dict[str, list[int]] = {}
+    for box in boxes:
+        record = records.get(box.name)
+        codes = [] if record is None else codes_out_of_place(record, box.firm_codes, homes)
+        if record is not None and (not codes or operations.find_unfinished(reader, box.name) is None):
+            found[box.name] = codes
+    return found

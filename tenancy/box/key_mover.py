@@ -8,14 +8,15 @@ from typing import cast
 from anyio import to_thread
 
 from app.core.db import Database
+from app.core.json import JsonObject
 from fsb_gateway.error import FirmKeyMissing
 from fsb_gateway.report import FirmKeyReport
 from tenancy.box import repository
 from tenancy.box.fact import find_report
-from tenancy.box.key_plan import keys_lacking
+from tenancy.box.key_plan import check_destination, check_held_elsewhere, keys_lacking
 from tenancy.box.key_teller import KeyTeller
 from tenancy.box.port import BoxGateway
-from tenancy.box.record import KeyHome
+from tenancy.box.record import KeyHome, check_state
 from tenancy.operation.kind import StepContext
 
 
@@ -47,6 +48,28 @@ class KeyMover:
         if found is None:
             raise FirmKeyMissing("there is no key of this firm code", firm_code=firm_code)
         return found
+
+    async def check_may_leave(self, codes: Sequence[int], *, box: str) -> None:
+        """Refuse that keys leave a box, by what the gateway says now.
+
+        Raises:
+            BoxLast: one of them is in no other box of its own pool.
+        """
+        keys, homes = await self._gateway.firm_keys(), await self.homes()
+        boxes = await to_thread.run_sync(lambda: self._db.read(repository.list_boxes))
+        check_held_elsewhere(box, codes, keys=keys, homes=homes, boxes=boxes)
+
+    async def check_wanted(self, firm_code: int, *, box: str) -> None:
+        """Refuse that a key is in a box, by what staff want at this moment.
+
+        Raises:
+            BoxUnknown, BoxStateUnfit, PoolForeign: jobs for it come there no more.
+        """
+        record = await to_thread.run_sync(lambda: self._db.read(lambda tx: repository.get_box(tx, box)))
+        check_state(record, "active")
+        for home in await self.homes():
+            if home.firm_code == firm_code:
+                check_destination(record, home, now=self._db.clock.now())
 
     async def copy(self, context: StepContext, firm_code: int, *, to: str) -> None:
         """Bring a key into a box."""
@@ -80,14 +103,28 @@ class KeyMover:
             await self.drop(context, firm_code, box=box)
             await context.note(f"Key of firm code {firm_code} dropped, {number} of {len(chosen)}.")
 
+    async def tell_left(self, context: StepContext, codes: Sequence[int], *, box: str) -> None:
+        """Tell which keys stay in a box that nobody will look after any more, or that is not to have them."""
+        for key in await self._gateway.firm_keys():
+            if key.firm_code in codes:
+                others = [name for name in key.boxes if name != box]
+                await self._teller.tell(context, "firm_key.left", key, more={"from": box, "boxes": [*others]})
+                await context.note(f"Key of firm code {key.firm_code} left in the box.")
+
+    async def remember(self, context: StepContext, what: str, found: JsonObject) -> JsonObject:
+        """What was found when an operation looked first; this, if it has not looked before."""
+        op_id = f"firm_keys.{what}:{context.operation.operation_id}"
+        answer = await to_thread.run_sync(
+            lambda: self._db.run_tx(op_id, lambda _tx: found, origin=context.origin)
+        )
+        return answer.value
+
     async def _settle(self, context: StepContext, what: str, codes: Sequence[int]) -> list[int]:
         """Which keys a step is about: what it found at its first attempt, and what has come since.
 
         A repeat does those of the first attempt again, so that the one is told too that was done when it was killed.
         """
         operation = context.operation
-        op_id = f"firm_keys.{what}:{operation.operation_id}:{operation.step.name}:{operation.state}"
-        answer = await to_thread.run_sync(
-            lambda: self._db.run_tx(op_id, lambda _tx: {"codes": [*codes]}, origin=context.origin)
-        )
-        return sorted({*cast(list[int], answer.value["codes"]), *codes})
+        which = f"{what}.{operation.step.name}.{operation.state}"
+        first = await self.remember(context, which, {"codes": [*codes]})
+        return sorted({*cast(list[int], first["codes"]), *codes})

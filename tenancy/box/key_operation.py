@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import cast
 
+from app.core.errors import DomainError
 from app.core.json import JsonObject
 from fsb_gateway.report import FirmKeyReport
 from tenancy.box import plan
+from tenancy.box.errors import FirmKeyChanged
 from tenancy.box.key_mover import KeyMover
+from tenancy.box.key_plan import check_source
 from tenancy.box.key_teller import KeyTeller
 from tenancy.box.port import BoxGateway
 from tenancy.operation.kind import NotYet, OperationKind, StepContext
@@ -48,20 +51,36 @@ class KeyOperations:
         )
 
     async def _copy(self, context: StepContext) -> NotYet | None:
-        await self._keys.copy(context, firm_code_of(context), to=str(context.parameters["to"]))
+        to, source = str(context.parameters["to"]), context.parameters.get("from")
+        key = await self._find_approved(context)
+        if source is not None:
+            check_source(str(source), key)
+        await self._keys.remember(context, "held", {"held": to in key.boxes})
+        await self._keys.check_wanted(key.firm_code, box=to)
+        await self._keys.copy(context, key.firm_code, to=to)
+        try:
+            await self._keys.check_wanted(key.firm_code, box=to)
+        except DomainError:
+            # The loan has ended meanwhile: whoever took the keys out of the box did not see this one.
+            await self._undo_copy(context)
+            raise
         return None
 
     async def _undo_copy(self, context: StepContext) -> NotYet | None:
         to = str(context.parameters["to"])
-        # What was there when it was asked for is none of this operation's doing.
-        if to not in cast(list[str], context.parameters["boxes"]):
+        # What was there before is none of this operation's doing; if it never looked, it has done nothing.
+        if not (await self._keys.remember(context, "held", {"held": True}))["held"]:
             key = await self._keys.find(firm_code_of(context))
             if to in key.boxes:
                 await self._keys.drop(context, key.firm_code, box=to)
         return None
 
     async def _drop(self, context: StepContext) -> NotYet | None:
-        await self._keys.drop(context, firm_code_of(context), box=str(context.parameters["from"]))
+        source = str(context.parameters["from"])
+        key = await self._keys.find(firm_code_of(context))
+        if source in key.boxes:
+            await self._keys.check_may_leave([key.firm_code], box=source)
+        await self._keys.drop(context, key.firm_code, box=source)
         return None
 
     async def _undo_drop(self, context: StepContext) -> NotYet | None:
@@ -69,6 +88,7 @@ class KeyOperations:
         return None
 
     async def _rotate(self, context: StepContext) -> NotYet | None:
+        await self._find_approved(context)
         await context.check_owner()
         key_id = rotated_key_id(context.operation)
         key = await self._gateway.rotate_firm_key(firm_code_of(context), key_id=key_id)
@@ -93,12 +113,25 @@ class KeyOperations:
 
     async def _retire(self, context: StepContext) -> NotYet | None:
         firm_code = firm_code_of(context)
-        held = (await self._keys.find(firm_code)).boxes
+        held = (await self._find_approved(context)).boxes
         await context.check_owner()
         key = await self._gateway.retire_firm_key(firm_code)
         before: JsonObject = {"state": "active"}
         await self._teller.tell(context, "firm_key.retired", key, more={"boxes": list(held)}, before=before)
         return None
+
+    async def _find_approved(self, context: StepContext) -> FirmKeyReport:
+        """The key, which must be the one that two people meant.
+
+        Raises:
+            FirmKeyMissing, FirmKeyChanged: it is gone, or another one.
+        """
+        key = await self._keys.find(firm_code_of(context))
+        if key.key_id not in (context.parameters["key_id"], rotated_key_id(context.operation)):
+            raise FirmKeyChanged(
+                "The key is another one than was approved.", firm_code=key.firm_code, key_id=key.key_id
+            )
+        return key
 
 
 def firm_code_of(context: StepContext) -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from datetime import datetime
 
 from fsb_gateway.error import BoxLast, FirmKeyMissing, PoolForeign
 from fsb_gateway.report import FirmKeyReport
@@ -32,6 +33,13 @@ def keys_foreign(box: BoxRecord, keys: Sequence[FirmKeyReport], homes: Sequence[
     return sorted(key.firm_code for key in keys if box.name in key.boxes and key.firm_code in others)
 
 
+def codes_out_of_place(box: BoxRecord, codes: Sequence[int], homes: Sequence[KeyHome]) -> list[int]:
+    """Firm codes among those in a box whose pool it neither belongs nor is lent to; of nobody's none, as above."""
+    pools = (box.spec.pool, box.spec.lent_to)
+    others = {home.firm_code for home in homes if home.pool not in pools}
+    return sorted(code for code in codes if code in others)
+
+
 def check_held_elsewhere(
     box: str,
     codes: Sequence[int],
@@ -45,29 +53,40 @@ def check_held_elsewhere(
     Raises:
         BoxLast: names the first such firm code.
     """
-    pool_of = {home.firm_code: home.pool for home in homes}
-    staying = {each.name: each.spec.pool for each in boxes if each.state == "active" and each.name != box}
+    home_of = {home.firm_code: home for home in homes}
     by_code = {key.firm_code: key for key in keys}
     for code in codes:
-        pool = pool_of.get(code)
-        if pool is None:
-            continue
-        if not any(staying.get(name) == pool for name in by_code[code].boxes):
-            raise BoxLast(
-                f"no other box of pool {pool} holds the key of firm code {code}",
-                box=box,
-                pool=pool,
-                firm_code=code,
-            )
+        if code in home_of:
+            check_kept(box, home_of[code], holders=by_code[code].boxes, boxes=boxes)
 
 
-def check_destination(box: BoxRecord, home: KeyHome) -> None:
-    """Refuse to bring a key where no job for it will ever come.
+def check_kept(box: str, home: KeyHome, *, holders: Collection[str], boxes: Sequence[BoxRecord]) -> None:
+    """Refuse that a key leaves a box unless one of its holders is another box of its own pool that stays there.
 
     Raises:
-        PoolForeign: the box neither belongs to the key's pool nor is lent to it.
+        BoxLast: none is.
     """
-    if home.pool not in (box.spec.pool, box.spec.lent_to):
+    staying = {
+        each.name
+        for each in boxes
+        if each.state == "active" and each.name != box and each.spec.pool == home.pool
+    }
+    if staying.isdisjoint(holders):
+        raise BoxLast(
+            f"no other box of pool {home.pool} holds the key of firm code {home.firm_code}",
+            box=box,
+            pool=home.pool,
+            firm_code=home.firm_code,
+        )
+
+
+def check_destination(box: BoxRecord, home: KeyHome, *, now: datetime) -> None:
+    """Refuse to bring a key where no job for it will come.
+
+    Raises:
+        PoolForeign: the box neither belongs to the key's pool nor is lent to it at this moment.
+    """
+    if home.pool not in (box.spec.pool, box.spec.pool_at(now)):
         raise PoolForeign(f"box {box.name} does not work for pool {home.pool}", box=box.name, pool=home.pool)
 
 

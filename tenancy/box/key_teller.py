@@ -1,6 +1,9 @@
-"""Telling what was done to a firm key: in the platform's audit chain, and in its instance's for the customer."""
+"""Telling what was done to a firm key: in the platform's audit chain, and to its customer (`customer_note`)."""
 
 from __future__ import annotations
+
+from dataclasses import replace
+from hashlib import sha256
 
 from anyio import to_thread
 
@@ -8,9 +11,8 @@ from app.core.db import Database, Tx
 from app.core.ids import InstanceId
 from app.core.json import JsonObject
 from fsb_gateway.report import FirmKeyReport
-from tenancy import repository
 from tenancy.box.fact import describe_key
-from tenancy.database.port import InstanceDatabases
+from tenancy.box.note_repository import add_note
 from tenancy.operation.kind import StepContext
 
 
@@ -19,12 +21,10 @@ class KeyTeller:
 
     Args:
         db: the platform database.
-        databases: of the instances.
     """
 
-    def __init__(self, db: Database, databases: InstanceDatabases) -> None:
+    def __init__(self, db: Database) -> None:
         self._db = db
-        self._databases = databases
 
     async def tell(
         self,
@@ -44,46 +44,38 @@ class KeyTeller:
             more: for staff alone: a box lent by another customer bears that customer's name.
             before: what was otherwise.
         """
-        data: JsonObject = {**_shared(context, key), **(more or {})}
+        data: JsonObject = {**_describe(context, key), **(more or {})}
         about = str(data.get("to") or data.get("from") or "")
 
         def body(tx: Tx) -> JsonObject:
             tx.emit(event, subject=key.instance_id, data=data, before=before)
+            note_for_customer(tx, context, event, key, before=before)
             return {}
 
-        op_id = f"{_op_id(context, event, key)}:{about}"
+        # A box's name stays out of ids: it may be another customer's.
+        which = sha256(about.encode()).hexdigest()[:16]
+        op_id = f"{event}:{context.operation.operation_id}:{key.firm_code}:{which}"
         await to_thread.run_sync(lambda: self._db.run_tx(op_id, body, origin=context.origin))
-        await self.tell_customer(context, event, key, before=before, about=about)
-
-    async def tell_customer(
-        self,
-        context: StepContext,
-        event: str,
-        key: FirmKeyReport,
-        *,
-        before: JsonObject | None = None,
-        about: str = "",
-    ) -> None:
-        """Write it down where the customer reads it: in the chain of the instance, while it is kept."""
-
-        def body(tx: Tx) -> JsonObject:
-            tx.emit(event, subject=str(key.firm_code), data=_shared(context, key), before=before)
-            return {}
-
-        def work() -> None:
-            instance_id = InstanceId(key.instance_id)
-            instance = self._db.read(lambda reader: repository.find_instance(reader, instance_id))
-            if instance is not None and instance.is_kept:
-                op_id = f"{_op_id(context, event, key)}:{about}"
-                self._databases.open(instance_id).run_tx(op_id, body, origin=context.origin)
-
-        await to_thread.run_sync(work)
 
 
-def _shared(context: StepContext, key: FirmKeyReport) -> JsonObject:
+def note_for_customer(
+    tx: Tx, context: StepContext, event: str, key: FirmKeyReport, *, before: JsonObject | None = None
+) -> None:
+    """Have the customer told, in the transaction that tells staff."""
+    origin = context.origin
+    if context.object_id != key.instance_id:
+        # Why a box is lent or taken away may say something of another customer.
+        origin = replace(origin, reason="")
+    add_note(
+        tx,
+        InstanceId(key.instance_id),
+        event,
+        subject=str(key.firm_code),
+        data=_describe(context, key),
+        before=before,
+        origin=origin,
+    )
+
+
+def _describe(context: StepContext, key: FirmKeyReport) -> JsonObject:
     return {**describe_key(key), "operation_id": context.operation.operation_id}
-
-
-def _op_id(context: StepContext, event: str, key: FirmKeyReport) -> str:
-    """The same whenever the step is repeated."""
-    return f"{event}:{context.operation.operation_id}:{key.firm_code}"

@@ -3,7 +3,7 @@
 add_box        set_up ──► copy_keys ──► open                     object: the box
 remove_box     leave ──► wait_empty ──► drop_keys ──► remove     no way back from `remove` on
 lend_box       copy_keys ──► hand_over
-end_loan       take_back ──► drop_keys ──► close                 by the clock, or because staff want the box back
+end_loan       take_back ──► drop_keys ──► close                 by the clock, or as staff say; no way back
 copy_firm_key  copy                                              object: the instance
 move_firm_key  copy ──► drop
 rotate_firm_key  rotate
@@ -29,7 +29,7 @@ ADD_BOX: Final = OperationPlan(
     steps=(
         StepPlan(name="set_up", undo=True),
         StepPlan(name="copy_keys", undo=True, timeout=_ALL_KEYS),
-        StepPlan(name="open"),
+        StepPlan(name="open", undo=True),
     ),
     deadline=_DEADLINE,
 )
@@ -58,10 +58,12 @@ END_LOAN: Final = OperationPlan(
     kind="end_loan",
     steps=(
         StepPlan(name="take_back"),
-        StepPlan(name="drop_keys", timeout=_ALL_KEYS),
+        StepPlan(name="drop_keys", may_skip=True, timeout=_ALL_KEYS),
         StepPlan(name="close"),
     ),
     deadline=_DEADLINE,
+    # Nobody's loan goes on because its end has failed: staff are reminded until it has ended.
+    point_of_no_return="take_back",
 )
 COPY_FIRM_KEY: Final = OperationPlan(
     kind="copy_firm_key", steps=(StepPlan(name="copy", undo=True),), deadline=_DEADLINE

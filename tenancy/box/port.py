@@ -20,7 +20,7 @@ class FirmKeyInstaller(Protocol):
         ...
 
     async def ensure_firm_key(self, instance_id: str, firm_code: int, *, pool: str) -> FirmKeyReport:
-        """Make a firm key unless it is there, and bring it into every box of the pool."""
+        """Make a firm key unless it is there, and bring it into the pool's boxes, one at least."""
         ...
 
     async def remove_firm_key(self, instance_id: str, firm_code: int) -> object:
@@ -31,20 +31,8 @@ class FirmKeyInstaller(Protocol):
         """Every box, with the firm codes it can sign for."""
         ...
 
-
-class BoxGateway(FirmKeyInstaller, Protocol):
-    """What the care for boxes and firm keys asks in addition."""
-
-    async def pools(self) -> tuple[PoolReport, ...]:
-        """Every pool."""
-        ...
-
     async def firm_keys(self) -> tuple[FirmKeyReport, ...]:
         """Every firm key and where it is."""
-        ...
-
-    async def copy_firm_key(self, firm_code: int, *, to: str) -> FirmKeyReport:
-        """Bring a firm key, wrapped, into one more box; safe to repeat."""
         ...
 
     async def drop_firm_key(self, firm_code: int, *, box: str) -> object:
@@ -53,6 +41,18 @@ class BoxGateway(FirmKeyInstaller, Protocol):
         Raises:
             BoxLast: no other box has it.
         """
+        ...
+
+
+class BoxGateway(FirmKeyInstaller, Protocol):
+    """What the care for boxes and firm keys asks in addition."""
+
+    async def pools(self) -> tuple[PoolReport, ...]:
+        """Every pool."""
+        ...
+
+    async def copy_firm_key(self, firm_code: int, *, to: str) -> FirmKeyReport:
+        """Bring a firm key, wrapped, into one more box; safe to repeat."""
         ...
 
     async def rotate_firm_key(self, firm_code: int, *, key_id: str) -> FirmKeyReport:

@@ -51,5 +51,6 @@ def plan_boxes(
 
 
 def _differs(spec: BoxSpec, report: BoxReport, now: datetime) -> bool:
-    shown = (report.pool, report.owner, report.works_for, report.transactions)
-    return shown != (spec.pool, spec.owner, spec.pool_at(now), spec.transactions)
+    # The version shows what another process has put late, which read it before the last change.
+    shown = (report.version, report.pool, report.owner, report.works_for, report.transactions)
+    return shown != (spec.version, spec.pool, spec.owner, spec.pool_at(now), spec.transactions)

@@ -11,7 +11,8 @@ from typing import Final, Literal
 from app.core.ids import InstanceId
 from fsb_gateway.box_driver import BoxSpec, Faults, TokenSpec, TransactionModel, check_spec
 from fsb_gateway.error import BoxLast, BoxSpecInvalid, PoolUnknown
-from tenancy.box.errors import BoxStateUnfit, LoanUnfit
+from fsb_gateway.report import BoxReport
+from tenancy.box.errors import BoxNameReserved, BoxNameTaken, BoxStateUnfit, BoxTokenFixed, LoanUnfit
 from tenancy.placement import SHARED_POOL
 
 BoxState = Literal["joining", "active", "leaving"]
@@ -22,6 +23,8 @@ MOST_LOADED: Final = 10_000_000
 """Transactions in one loading: more is a typing error. Our own decision."""
 _NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{1,58}[a-z0-9])\Z")
 """Fits an object id; longer than any name that provisioning makes of an instance's."""
+_PLACED_NAME: Final = re.compile(r"(.+)-box-[0-9]+\Z")
+"""What `place_instance` makes of a pool's name."""
 _PATH: Final = re.compile(r"/[\x21-\x7e]{1,254}\Z")
 
 
@@ -47,8 +50,9 @@ class BoxRecord:
 
     @property
     def told(self) -> BoxSpec:
-        """What the gateway is told: only an active box takes work."""
-        return replace(self.spec, drained=self.spec.drained or self.state != "active")
+        """What the gateway is told: only an active box takes work; and of which version this is."""
+        drained = self.spec.drained or self.state != "active"
+        return replace(self.spec, drained=drained, version=self.version)
 
     def is_lent_at(self, now: datetime) -> bool:
         """Whether it works for another pool at this moment."""
@@ -79,7 +83,9 @@ class BoxChange:
 
         Raises:
             BoxSpecInvalid: no box is like that.
+            BoxTokenFixed: it would be another token.
         """
+        _check_same_token(spec, self.token)
         if self.transactions == "unlimited" and spec.transactions_loaded:
             raise BoxSpecInvalid("transactions have been loaded into this box", field="transactions")
         changed = replace(
@@ -112,6 +118,35 @@ def check_new(spec: BoxSpec) -> None:
                 raise BoxSpecInvalid("a path begins at the root and has no spaces", field=f"token.{field}")
         if not spec.token.label or not spec.token.label.isprintable():
             raise BoxSpecInvalid("a token has a label", field="token.label")
+
+
+def check_name_free(spec: BoxSpec) -> None:
+    """Refuse a name that another pool's box would get when its instance is ordered.
+
+    Raises:
+        BoxNameReserved: it is that of a box of another pool.
+    """
+    found = _PLACED_NAME.match(spec.name)
+    if found is not None and found[1] != spec.pool:
+        raise BoxNameReserved("The name is kept for a box of that pool.", box=spec.name, pool=found[1])
+
+
+def check_no_stray(name: str, found: Sequence[BoxReport]) -> None:
+    """Refuse the name of a box that the gateway has: it may hold keys that nobody knows of.
+
+    Raises:
+        BoxNameTaken: it has one.
+    """
+    if any(each.name == name for each in found):
+        raise BoxNameTaken("The gateway has a box of that name already.", box=name)
+
+
+def _check_same_token(spec: BoxSpec, token: TokenSpec | None) -> None:
+    """Its PIN may lie elsewhere; in another token, nobody but the one who says so knows where the keys go."""
+    known = spec.token
+    if token is None or known is None or (token.module, token.label) == (known.module, known.label):
+        return
+    raise BoxTokenFixed("Another token is another box: remove this one, then add it anew.", box=spec.name)
 
 
 def load(spec: BoxSpec, number: int) -> BoxSpec:

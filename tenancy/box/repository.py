@@ -17,7 +17,7 @@ from fsb_gateway.error import BoxUnknown
 from tenancy.box import tables
 from tenancy.box.record import BoxRecord, BoxState, KeyHome
 from tenancy.box.spec_json import describe_faults, describe_token, read_faults, read_token
-from tenancy.box.watch import Seen
+from tenancy.box.watch import WORKING, Seen
 from tenancy.tables import instance as _instance
 
 _box = tables.box
@@ -67,6 +67,11 @@ _PUT_CONDITION = (
         version=_condition.c.version + 1,
     )
 )
+_TOUCH_CONDITION = (
+    update(_condition)
+    .where(_condition.c.subject == bindparam("b_subject"))
+    .values(version=_condition.c.version + 1)
+)
 _REMOVE_CONDITION = delete(_condition).where(_condition.c.subject == bindparam("b_subject"))
 
 
@@ -115,9 +120,22 @@ def put_box(tx: Tx, record: BoxRecord) -> bool:
     return tx.write(_PUT, {"b_name": record.name, "b_expected": record.version, **values}) == 1
 
 
+def touch_pool(tx: Tx, pool: str) -> None:
+    """Write the row of a pool, so that nobody takes another box away from it at the same time without seeing this.
+
+    A lock alone would do on one server; between the nodes of a cluster only what is written counts.
+    """
+    named: dict[str, SqlValue] = {"b_subject": f"pool:{pool}"}
+    if tx.write(_TOUCH_CONDITION, named) != 1:
+        seen = Seen(subject=f"pool:{pool}", state=WORKING, transactions_low=False, since=tx.now, version=0)
+        if not put_condition(tx, seen):
+            tx.write(_TOUCH_CONDITION, named)
+
+
 def remove_box(tx: Tx, name: str) -> bool:
     """Forget a box and how it was seen. False if it was not known."""
-    tx.write(_REMOVE_CONDITION, {"b_subject": f"box:{name}"})
+    for subject in (f"box:{name}", f"keys:{name}"):
+        tx.write(_REMOVE_CONDITION, {"b_subject": subject})
     return tx.write(_REMOVE, {"b_name": name}) == 1
 
 

@@ -11,8 +11,8 @@ from app.core.ids import InstanceId, OperationId, new_id
 from app.core.json import JsonObject
 from app.core.origin import system_origin
 from tenancy.box import repository
+from tenancy.box.box_change import store_change
 from tenancy.box.errors import BoxStateUnfit, FirmKeyNotFound
-from tenancy.box.operation import store_change
 from tenancy.box.plan import END_LOAN
 from tenancy.box.record import BoxChange, BoxRecord, KeyHome, check_state, load
 from tenancy.box.watch import Seen
@@ -64,7 +64,7 @@ class BoxService:
 
         Raises:
             BoxUnknown, BoxVersionConflict: the box.
-            BoxSpecInvalid: no box is like that.
+            BoxSpecInvalid, BoxTokenFixed: no box is like that, or it would be in another token.
         """
         return self._change(
             name, "box.changed", lambda box: replace(box, spec=change.of(box.spec)), version, command

@@ -43,11 +43,27 @@ box = Table(
 box_condition = Table(
     "box_condition",
     platform_metadata,
-    # box:<name>, pool:<name>
+    # box:<name>, pool:<name>, keys:<name> of a box
     Column("subject", NAME, primary_key=True),
     Column("state", LABEL, nullable=False),
     Column("transactions_low", Integer, nullable=False),
     Column("since_us", BigInteger, nullable=False),
-    # Compare-and-set.
+    # Compare-and-set; of a pool, guards that it keeps a working box.
     Column("version", Integer, nullable=False),
+)
+
+# What the customer of an instance is to be told; gone once it stands in the chain of his instance.
+customer_note = Table(
+    "customer_note",
+    platform_metadata,
+    # The operation id in the instance's database: written there once.
+    Column("note_id", ID, primary_key=True),
+    Column("instance_id", ID, nullable=False),
+    Column("type", LABEL, nullable=False),
+    Column("subject", NAME, nullable=False),
+    Column("data", Text, nullable=False),
+    Column("before_change", Text, nullable=True),
+    # Who did it, in which action, why.
+    Column("origin", Text, nullable=False),
+    Column("created_at_us", BigInteger, nullable=False),
 )

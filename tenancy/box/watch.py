@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
 from typing import Final
 
 from app.core.json import JsonObject
@@ -13,6 +14,9 @@ from fsb_gateway.report import BoxReport, PoolReport
 _WELL: Final = frozenset({"ready", "drained"})
 _PASSING: Final = "starting"
 """Nobody has to know of a box that is about to work."""
+_IN_PLACE: Final = "in_place"
+_FOREIGN: Final = "foreign"
+"""With a digest of which they are: another one more is a change."""
 WORKING: Final = "working"
 """Of a pool: at least one box takes work."""
 
@@ -22,7 +26,7 @@ class Seen:
     """How a box or a pool was seen last.
 
     Attributes:
-        subject: `box:<name>` or `pool:<name>`.
+        subject: `box:<name>`, `pool:<name>`, or `keys:<name>` of the keys in a box.
         version: 0 while it is not stored.
     """
 
@@ -43,7 +47,12 @@ class Sighting:
 
 
 def compare(
-    boxes: Sequence[BoxReport], pools: Sequence[PoolReport], before: Mapping[str, Seen], *, now: datetime
+    boxes: Sequence[BoxReport],
+    pools: Sequence[PoolReport],
+    before: Mapping[str, Seen],
+    *,
+    now: datetime,
+    foreign: Mapping[str, Sequence[int]] | None = None,
 ) -> list[Sighting]:
     """Everything that is seen otherwise than it is stored.
 
@@ -52,9 +61,12 @@ def compare(
         pools: likewise.
         before: by subject; what was always well is not there.
         now: since when it is so.
+        foreign: by box, firm codes whose key it holds and should not; boxes of which that is not clear are left out.
     """
     found = [_look_at_box(each, before.get(f"box:{each.name}"), now) for each in boxes]
     found += [_look_at_pool(each, before.get(f"pool:{each.name}"), now) for each in pools]
+    for name, codes in (foreign or {}).items():
+        found.append(_look_at_keys(name, codes, before.get(f"keys:{name}"), now))
     return [each for each in found if each is not None]
 
 
@@ -93,6 +105,18 @@ def _look_at_pool(pool: PoolReport, before: Seen | None, now: datetime) -> Sight
     earlier: JsonObject = {"reason": None if was == WORKING else was}
     seen = _seen(f"pool:{pool.name}", state, False, now, before)
     return Sighting(seen=seen, events=((event, data, earlier),))
+
+
+def _look_at_keys(name: str, codes: Sequence[int], before: Seen | None, now: datetime) -> Sighting | None:
+    digest = sha256(",".join(map(str, codes)).encode()).hexdigest()[:16]
+    state = f"{_FOREIGN}:{digest}" if codes else _IN_PLACE
+    was = _IN_PLACE if before is None else before.state
+    if state == was:
+        return None
+    event = "box.foreign_keys" if codes else "box.foreign_keys_gone"
+    earlier: JsonObject = {"has_foreign_keys": was != _IN_PLACE}
+    seen = _seen(f"keys:{name}", state, False, now, before)
+    return Sighting(seen=seen, events=((event, {"firm_codes": [*codes]}, earlier),))
 
 
 def _seen(subject: str, state: str, low: bool, since: datetime, before: Seen | None) -> Seen:

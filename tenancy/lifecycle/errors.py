@@ -6,6 +6,7 @@ TenancyError
 ├── InstanceErased
 ├── InstanceStateUnfit · InstanceVersionConflict · CustomerVersionConflict
 ├── RetentionUnfit · RetentionRunning · LegalReasonMissing
+├── FirmKeyRetired
 ├── ExportNotWritten · ExportDamaged
 └── NotFound
     └── ExportNotFound · ErasureCertificateNotFound
@@ -62,6 +63,12 @@ class LegalReasonMissing(TenancyError):
     """Erasing before the end of the retention needs the legal request it is based on."""
 
     code = "legal_reason_missing"
+
+
+class FirmKeyRetired(TenancyError):
+    """The instance's firm key has been retired: it could never program again."""
+
+    code = "firm_key_retired"
 
 
 class ExportNotWritten(TenancyError):

@@ -12,9 +12,11 @@ from app.core.errors import InputInvalid
 from app.core.ids import InstanceId, OperationId
 from app.core.json import JsonObject
 from tenancy import repository
+from tenancy.box.own_box import check_own_boxes
+from tenancy.box.plan import RETIRE_FIRM_KEY
 from tenancy.contract.service import ContractService
 from tenancy.errors import NameTaken
-from tenancy.lifecycle.errors import InstanceVersionConflict, LegalReasonMissing
+from tenancy.lifecycle.errors import FirmKeyRetired, InstanceVersionConflict, LegalReasonMissing
 from tenancy.lifecycle.plan import END_INSTANCE, ERASE_INSTANCE, EXPORT_INSTANCE
 from tenancy.lifecycle.state import (
     DEFAULT_RETENTION,
@@ -115,14 +117,16 @@ class LifecycleService:
 
         Raises:
             InstanceNotFound, InstanceVersionConflict, InstanceStateUnfit, OperationRunning: the instance.
+            FirmKeyRetired: it has no firm key any more, and never will.
         """
-        return self._change(
-            instance_id,
-            "instance.reinstated",
-            lambda _tx, old: move(old, "reinstate", to=to),
-            expected_version,
-            command,
-        )
+
+        def decide(tx: Tx, old: Instance) -> Instance:
+            new = move(old, "reinstate", to=to)
+            if operations.has_done(tx, RETIRE_FIRM_KEY.kind, old.instance_id):
+                raise FirmKeyRetired("The instance's firm key has been retired; nothing can be programmed.")
+            return new
+
+        return self._change(instance_id, "instance.reinstated", decide, expected_version, command)
 
     def request_export(self, instance_id: InstanceId, *, command: Command | None = None) -> Done[Operation]:
         """Have everything of an instance's database written into a file; the operation's id names the export.
@@ -192,19 +196,21 @@ def check_end(reader: Reader, object_id: str, parameters: JsonObject) -> None:
 
     Raises:
         RetentionUnfit, InstanceNotFound, InstanceStateUnfit: as they say.
+        BoxStateUnfit, OperationRunning: a box of its own is lent, or being changed.
     """
     check_retention(retention_days_of(parameters))
     check_state(repository.get_instance(reader, InstanceId(object_id)), _LIVE)
+    check_own_boxes(reader, InstanceId(object_id))
 
 
 def start_end(tx: Tx, object_id: str, parameters: JsonObject) -> OperationId:
     """End a contract: the instance is frozen, exported and retained. For the transaction that approves it.
 
     Raises:
-        RetentionUnfit, InstanceNotFound, InstanceStateUnfit, OperationRunning: see `check_end`.
+        RetentionUnfit, InstanceNotFound, InstanceStateUnfit, OperationRunning, BoxStateUnfit: see `check_end`.
     """
     check_end(tx, object_id, parameters)
-    old = _touch(tx, InstanceId(object_id))
+    old = touch(tx, InstanceId(object_id))
     wanted: JsonObject = {"retention_days": retention_days_of(parameters), "state_before": old.state}
     return start_operation(tx, END_INSTANCE, object_id=object_id, parameters=wanted)
 
@@ -219,6 +225,7 @@ def check_erase(reader: Reader, object_id: str, parameters: JsonObject) -> None:
 
     Raises:
         InstanceNotFound, InstanceStateUnfit, RetentionRunning, LegalReasonMissing: as they say.
+        BoxStateUnfit, OperationRunning: a box of its own is lent, or being changed.
     """
     early = parameters.get("early") is True
     if early and not str(parameters.get("legal_reason") or "").strip():
@@ -226,16 +233,18 @@ def check_erase(reader: Reader, object_id: str, parameters: JsonObject) -> None:
             "Name the legal request for which the data are erased early.", field="legal_reason"
         )
     check_erasable(repository.get_instance(reader, InstanceId(object_id)), now=reader.now, early=early)
+    check_own_boxes(reader, InstanceId(object_id))
 
 
 def start_erase(tx: Tx, object_id: str, parameters: JsonObject) -> OperationId:
     """Erase an ended instance. For the transaction that approves it.
 
     Raises:
-        InstanceNotFound, InstanceStateUnfit, RetentionRunning, LegalReasonMissing, OperationRunning: see `check_erase`.
+        InstanceNotFound, InstanceStateUnfit, RetentionRunning, LegalReasonMissing: see `check_erase`.
+        OperationRunning, BoxStateUnfit: likewise.
     """
     check_erase(tx, object_id, parameters)
-    _touch(tx, InstanceId(object_id))
+    touch(tx, InstanceId(object_id))
     return start_operation(tx, ERASE_INSTANCE, object_id=object_id, parameters=parameters)
 
 
@@ -251,8 +260,12 @@ def retention_days_of(parameters: JsonObject) -> int:
     return days
 
 
-def _touch(tx: Tx, instance_id: InstanceId) -> Instance:
-    """Hold the instance against changes that were read before: whoever comes later sees the operation."""
+def touch(tx: Tx, instance_id: InstanceId) -> Instance:
+    """Hold an instance against changes that were read before: whoever comes later sees the operation.
+
+    Raises:
+        InstanceNotFound, InstanceVersionConflict: there is none, or somebody was faster.
+    """
     instance = repository.get_instance(tx, instance_id)
     if not repository.change_instance(tx, instance, instance):
         raise _conflict(instance.version)

@@ -42,7 +42,7 @@ from tenancy.name import check_name, make_username
 from tenancy.operation.firm_key import FirmKeys
 from tenancy.operation.kind import OperationKind, StepContext
 from tenancy.operation.plan import FIRST_CLIENT, PROVISION_INSTANCE, Operation
-from tenancy.placement import BoxKind, find_edition, place_instance
+from tenancy.placement import SHARED_POOL, BoxKind, find_edition, place_instance
 from tenancy.record import Instance
 from tenancy.server.placing import release
 
@@ -117,7 +117,10 @@ class InstanceProvisioner:
         wanted = self._boxes_of(instance)
 
         def body(tx: Tx) -> JsonObject:
-            added = [spec.name for spec in wanted if add_box(tx, spec)]
+            # A shared box that staff have removed does not come back with the next order: only an empty pool gets one.
+            is_there = any(box.spec.pool == instance.pool for box in list_boxes(tx))
+            lacking = () if instance.pool == SHARED_POOL and is_there else wanted
+            added = [spec.name for spec in lacking if add_box(tx, spec)]
             if added:
                 tx.emit("pool.boxes_added", subject=instance.pool, data={"boxes": [*added]})
             return {}
@@ -175,9 +178,12 @@ class InstanceProvisioner:
         instance = await self._get_instance(context)
         await to_thread.run_sync(lambda: self._check_database(instance))
         boxes = [box for box in await self._boxes.boxes() if box.pool == instance.pool]
-        missing = [box.name for box in boxes if instance.firm_code not in box.firm_codes]
-        if missing or not boxes:
-            raise InstanceNotReady("A box of the pool has no key of the firm code.", boxes=[*missing])
+        # A box that is away gets the key from another one when it is back, before any job.
+        if not any(box.condition == "ready" and instance.firm_code in box.firm_codes for box in boxes):
+            names = [box.name for box in boxes]
+            raise InstanceNotReady(
+                "No box of the pool that works has the key of the firm code.", boxes=[*names]
+            )
 
     def _check_database(self, instance: Instance) -> None:
         """Look at the instance's database as its own user: what it holds, and what else that user can see."""

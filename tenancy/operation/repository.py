@@ -74,6 +74,11 @@ _LIST = (
     .order_by(_operation.c.operation_id)
     .limit(bindparam("b_limit"))
 )
+_DONE = select(_operation.c.operation_id).where(
+    _operation.c.object_id == bindparam("b_object"),
+    _operation.c.kind == bindparam("b_kind"),
+    _operation.c.state == "succeeded",
+)
 _LIST_OF_OBJECT = _LIST.where(_operation.c.object_id == bindparam("b_object"))
 _LIST_IN_STATE = _LIST.where(_operation.c.state == bindparam("b_state"))
 _LIST_OF_OBJECT_IN_STATE = _LIST_OF_OBJECT.where(_operation.c.state == bindparam("b_state"))
@@ -159,7 +164,7 @@ def add_operation(tx: Tx, operation: Operation) -> bool:
             "created_at_us": to_us(operation.created_at),
             "version": operation.version,
             "parameters": dump_json(operation.parameters),
-            "requested_by": _origin_to_text(operation.requested_by),
+            "requested_by": origin_to_text(operation.requested_by),
             **_changing(operation),
         },
     )
@@ -236,6 +241,11 @@ def find_unfinished(reader: Reader, object_id: str) -> Operation | None:
     """The unfinished operation of an object."""
     row = reader.first(_UNFINISHED_OF, {"b_object": object_id})
     return None if row is None else _to_operation(row)
+
+
+def has_done(reader: Reader, kind: str, object_id: str) -> bool:
+    """Whether an operation of that kind on that object has ever come to its end as it was meant."""
+    return reader.first(_DONE, {"b_object": object_id, "b_kind": kind}) is not None
 
 
 def touch_unfinished(tx: Tx, object_id: str) -> None:
@@ -345,7 +355,7 @@ def _to_operation(row: Row) -> Operation:
         finished_at=None if row.finished_at_us is None else from_us(row.finished_at_us),
         version=row.version,
         parameters={} if row.parameters is None else load_object(row.parameters),
-        requested_by=UNNAMED if row.requested_by is None else _origin_from_text(row.requested_by),
+        requested_by=UNNAMED if row.requested_by is None else origin_from_text(row.requested_by),
     )
 
 
@@ -371,7 +381,8 @@ def _step_from_json(stored: JsonObject) -> Step:
     )
 
 
-def _origin_to_text(origin: Origin) -> str:
+def origin_to_text(origin: Origin) -> str:
+    """Where a change comes from, as it is stored."""
     return dump_json(
         {
             "actor": load_json(origin.actor.to_text()),
@@ -382,7 +393,8 @@ def _origin_to_text(origin: Origin) -> str:
     )
 
 
-def _origin_from_text(stored: str) -> Origin:
+def origin_from_text(stored: str) -> Origin:
+    """Where a change comes from, as it was stored."""
     origin = load_object(stored)
     actor = cast(Mapping[str, str], origin["actor"])
     return Origin(

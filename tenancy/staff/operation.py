@@ -19,7 +19,6 @@ from editions.correction import check_voidable, void
 from editions.metering import find_quota
 from editions.period import Month
 from tenancy import repository
-from tenancy.box.key_teller import KeyTeller
 from tenancy.box.port import FirmKeyInstaller
 from tenancy.database.port import InstanceDatabases
 from tenancy.errors import InstanceNotReady
@@ -63,7 +62,6 @@ class StaffOperations:
         self._db = db
         self._databases = databases
         self._keys = FirmKeys(db, boxes)
-        self._teller = KeyTeller(db, databases)
 
     def kinds(self) -> tuple[OperationKind, ...]:
         """What the runner needs."""
@@ -115,8 +113,7 @@ class StaffOperations:
         instance = await to_thread.run_sync(
             lambda: self._db.read(lambda reader: repository.get_instance(reader, instance_id))
         )
-        key = await self._keys.install(context, instance)
-        await self._teller.tell_customer(context, "firm_key.installed", key)
+        await self._keys.install(context, instance)
 
     async def _revoke_tokens(self, context: StepContext) -> None:
         await self._write(context, lambda tx: revoke_tokens(tx, context.object_id))

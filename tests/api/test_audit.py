@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections import Counter
 from contextlib import closing
 from datetime import timedelta
 from typing import Any
@@ -16,6 +17,8 @@ from tests.api.audit_scene import ELSEWHERE, NO_CHANGE, REASON, SCENES, Stage
 from tests.api.conftest import MakeInstance
 from tests.api.routes import admin_operations, instance_operations, portal_operations
 from tests.api.site import Instance, Site, good, refused
+from tests.api.test_box import approved as box_approved
+from tests.api.test_box import new_box
 
 
 def test_every_changing_route_has_a_scene(site: Site) -> None:
@@ -259,3 +262,40 @@ def test_events_of_customers_tell_neither_actor_nor_before(instance: Instance) -
     assert event["data"] == {"sku": sku, "version": 2, "name": "Two"}
     entry = good(instance.admin("GET", "/audit", params={"limit": 1}))["data"][0]
     assert entry["before"] == {"version": 1, "name": "One"}
+
+
+def test_customer_reads_nothing_of_other_customers_boxes_nor_of_where_his_own_are(own_site: Site) -> None:
+    site = own_site
+    acme, beta = site.add_instance("dedicated", "acme"), site.add_instance("high_availability", "beta")
+    box_approved(site, "/boxes/beta-box-1:lend", {"to": "shared", "hours": 2})
+    site.finish(good(site.admin("POST", "/boxes/beta-box-1:return"), 202)["operation_id"])
+    spare = new_box(site, "shared")
+    box_approved(site, f"/boxes/{spare}:lend", {"to": "beta", "hours": 1})
+    box_approved(site, f"/firm-keys/{beta.firm_code}:copy", {"to": spare})
+    token = {"module": "/opt/hsm.so", "label": "vault-7", "pin_file": "/etc/wops/pin-7"}
+    more = {"name": "vault-box", "pool": "beta", "driver": "pkcs11", "token": token, "reason": "a dongle"}
+    good(site.admin("POST", "/boxes", more), 202)
+    site.run(site.platform.tell_customers())
+
+    def seen(instance: Instance) -> list[dict[str, Any]]:
+        return list(good(instance.portal("GET", "/audit", params={"limit": 100}))["data"])
+
+    entries = seen(acme)
+    assert "beta" not in json.dumps(entries)
+    assert kinds_of_keys(entries) == {"firm_key.installed": 1, "firm_key.copied": 2, "firm_key.dropped": 1}
+    entries = seen(beta)
+    text = json.dumps(entries)
+    for word in ("acme", spare, "beta-box", "vault", "/opt/hsm.so", "/etc/wops"):
+        assert word not in text, word
+    assert kinds_of_keys(entries) == {"firm_key.installed": 1, "firm_key.copied": 2}
+    (asked,) = [each for each in entries if each["type"] == "approval.requested"]
+    assert asked["data"]["action"] == "copyFirmKey"
+    assert asked["data"]["parameters"]["firm_code"] == beta.firm_code
+    exported = site.admin("GET", "/audit/export", params={"instance_id": beta.instance_id}).text
+    for word in ("acme", spare, "vault", "/opt/hsm.so", "/etc/wops"):
+        assert word not in exported, word
+    assert "firm_key.copied" in exported
+
+
+def kinds_of_keys(entries: list[dict[str, Any]]) -> Counter[str]:
+    return Counter(each["type"] for each in entries if each["type"].startswith("firm_key."))

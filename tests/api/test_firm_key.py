@@ -35,6 +35,7 @@ def done(instance: Instance, verb: str, **body: str) -> dict[str, Any]:
 
 def told(instance: Instance, kind: str) -> list[dict[str, Any]]:
     """What the instance's own chain says, which its customer reads."""
+    instance.site.run(instance.site.platform.tell_customers())
     found = good(instance.admin("GET", "/audit", params={"type": kind}))
     return list(found["data"])
 

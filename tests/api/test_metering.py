@@ -245,7 +245,7 @@ class Trouble:
     async def find(self, job_id: str, *, wait: timedelta) -> ProgrammingResult | JobPending:
         raise self.error
 
-    async def queue(self, instance_id: str) -> InstanceQueueReport:
+    async def queue(self, instance_id: str, *, pool: str | None = None) -> InstanceQueueReport:
         raise self.error
 
 
@@ -253,8 +253,7 @@ def trouble(instance: Instance, monkeypatch: pytest.MonkeyPatch, error: Exceptio
     """Let the gateway answer an instance's lines with an error, until the patch is undone."""
     for runtime in instance.site.platform.runtimes():
         if runtime.instance_id == instance.instance_id:
-            noted = runtime.transfers._programmer
-            monkeypatch.setattr(noted, "_programmer", Trouble(error))
+            monkeypatch.setattr(runtime.transfers._driver, "_programmer", Trouble(error))
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,10 @@ def test_instance_sees_its_own_jobs_and_what_others_cost_it(pair: tuple[Instance
     assert 0 < seen["expected_wait_seconds"] <= seen["expected_wait_p95_seconds"]
     assert 0 < seen["others_share"] < 1
     assert {each["transfer_id"] for each in own["jobs"]} <= set(mine)
+    first = seen["jobs"][0]
+    assert 0 <= first["caused_by_others_seconds"] <= first["waited_seconds"]
+    place = good(left.call("GET", f"/transfers/{mine[-1]}"))["queue"]
+    assert place is None or 0 < place["waited_seconds"] < 60
     for answer in (seen, own):
         assert not any(text in str(answer) for text in (*others, right.name, right.instance_id))
     finish_all(left, right)
@@ -76,6 +80,19 @@ def test_empty_queue_of_an_own_box_says_that_nobody_is_before(slow_site: Site) -
     assert (seen["waiting"], seen["running"], seen["position"], seen["others_share"]) == (0, 0, 0, 0)
     assert (seen["jobs"], seen["reason"]) == ([], None)
     assert (seen["finished"]["jobs"], seen["finished"]["caused_by_others_share"]) == (0, 0)
+
+
+def test_queue_of_a_fresh_instance_says_that_nobody_works_for_it(own_site: Site) -> None:
+    instance = own_site.add_instance("datacenter", "fresh")
+    for box in good(own_site.admin("GET", "/boxes")):
+        etag = own_site.admin("GET", f"/boxes/{box['name']}").headers["etag"]
+        good(own_site.admin("POST", f"/boxes/{box['name']}:drain", headers={"If-Match": etag}))
+    for seen in (
+        good(instance.portal("GET", "/queue")),
+        good(own_site.admin("GET", f"/instances/{instance.instance_id}/queue")),
+    ):
+        assert (seen["reason"], seen["jobs"]) == ("pool_drained", [])
+        assert seen["expected_wait_seconds"] >= 3600
 
 
 def test_mass_work_lets_interactive_transfers_pass(slow_site: Site) -> None:
@@ -105,7 +122,7 @@ def test_portal_shows_the_queue_of_every_edition(instances: dict[str, Instance])
 
 
 def test_share_of_a_shared_box_is_that_of_the_edition_in_force(make_instance: MakeInstance) -> None:
-    for edition, share in (("datacenter", 1), ("dedicated", 2), ("high_performance", 1)):
+    for edition, share in (("datacenter", 1), ("dedicated", 2), ("high_performance", 2)):
         assert runtime_of(make_instance(edition)).identity().box_share == share
     instance = make_instance("datacenter")
     instance.contract(edition="dedicated", lines=1)

@@ -17,10 +17,11 @@ from typing import Any
 import pytest
 import structlog
 
-from app.container import FULL_SWEEP_EVERY, Platform
+from app.container import Platform
 from app.core.ids import InstanceId, LineId
 from app.licensing import Programmer
 from app.operations.directory import InstanceDirectory
+from app.operations.fleet_sweep import FULL_SWEEP_EVERY
 from fsb_gateway import JobPending, ProgrammingJob, ProgrammingResult
 from tests.api.site import Instance, Site, good
 from tests.fake.programmer import PassedOn

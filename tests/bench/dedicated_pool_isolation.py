@@ -16,7 +16,9 @@ from tests.bench.signed_job import POOL
 NAME: Final = "dedicated_pool_isolation"
 _MARK: Final = 1.05
 _ROUNDS: Final = 5
-_SECONDS: Final = 5.0
+_SECONDS: Final = 6.0
+_WARM_UP_SECONDS: Final = 1.0
+"""Until the clients of the flood have their connections."""
 _CLIENTS: Final = (1, 4)
 _SHARED_PACE: Final = timedelta(milliseconds=5)
 _PACE: Final = timedelta(milliseconds=20)
@@ -57,19 +59,19 @@ def _turns(
     found: dict[tuple[int, bool], list[float]] = {
         (clients, flooded): [] for clients in _CLIENTS for flooded in (True, False)
     }
-    _measure(load, 1)
     for number in range(_ROUNDS):
         for flooded in (False, True) if number % 2 else (True, False):
             if flooded:
                 start_flood(gateway, flood, flooding)
+            _measure(load, 1, _WARM_UP_SECONDS)
             for clients in _CLIENTS:
-                found[clients, flooded].append(_measure(load, clients))
+                found[clients, flooded].append(_measure(load, clients, _SECONDS))
             if flooded:
                 flood.ask(do="stop")
     return found
 
 
-def _measure(load: Child, clients: int) -> float:
+def _measure(load: Child, clients: int, duration: float) -> float:
     customer = {
         "instance": _OWNER,
         "firm_code": _FIRM_CODE,
@@ -77,5 +79,5 @@ def _measure(load: Child, clients: int) -> float:
         "clients": clients,
         "planned": [],
     }
-    (jobs,) = load.ask(do="work", seconds=_SECONDS, customers=[customer])
+    (jobs,) = load.ask(do="work", seconds=duration, customers=[customer])
     return percentile([seconds * 1000 for _, seconds, _ in jobs], 0.99)

@@ -1,17 +1,20 @@
-"""A box without threads, keys or disk: it does what the test says, when the test says so."""
+"""A box without threads or disk, whose keys sign nothing: it does what the test says, when the test says so."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import datetime
+
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from fsb_gateway.box_driver import BoxSpec, KeyBinding, KeySlot
-from fsb_gateway.box_port import BoxState, BoxStatus
-from fsb_gateway.error import BoxDisconnected, FsbError, JobIdReused
+from fsb_gateway.box_port import ABLE, BoxState, BoxStatus
+from fsb_gateway.error import BoxDisconnected, FirmKeyMissing, FsbError, JobIdReused
 from fsb_gateway.job import ProgrammingJob, ProgrammingResult
 from tests.fake.clock import START
-from tests.unit.fsb_gateway.factory import FIRM_CODE, INSTANCE
+from tests.unit.fsb_gateway.factory import FIRM_CODE, INSTANCE, p256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +35,7 @@ class FakeBox:
         answer: what becomes of each job at once: a result, an error, or nothing before the test says so.
         reloads: how often somebody had it look again.
         specs: what it was configured to be.
+        key_trouble: what it says to everything that is asked of its keys.
     """
 
     def __init__(
@@ -51,10 +55,13 @@ class FakeBox:
         self.recalled: list[str] = []
         self.on_reload: Callable[[], None] = lambda: None
         self.transactions_left: int | None = None
+        self.retry_at: datetime | None = None
         self._state = state
         self._listeners: list[Callable[[], None]] = []
         self._unreadable: frozenset[int] = frozenset()
+        self.key_trouble: FsbError | None = None
         self._slots: dict[int, KeySlot] = {}
+        self._keys: dict[tuple[int, str], bytes] = {}
         for firm_code, instance_id in ({FIRM_CODE: INSTANCE} if keys is None else keys).items():
             self._slots[firm_code] = _slot(firm_code, instance_id)
         self._done = 0
@@ -72,11 +79,12 @@ class FakeBox:
             busy_seconds=0.0,
             firm_codes=tuple(sorted(self._slots)),
             transactions_left=self.transactions_left,
+            retry_at=self.retry_at,
         )
 
     @property
     def ready(self) -> bool:
-        return self._state == "ready"
+        return self._state in ABLE
 
     def on_change(self, listener: Callable[[], None]) -> None:
         self._listeners.append(listener)
@@ -130,24 +138,37 @@ class FakeBox:
         self.specs.append(spec)
 
     async def generate_key(self, binding: KeyBinding) -> bytes:
-        raise NotImplementedError
+        await self._begin_key_call()
+        self._keys[binding.firm_code, binding.key_id] = _public_key(binding.key_id)
+        return self._keys[binding.firm_code, binding.key_id]
 
     async def use_key(self, binding: KeyBinding, chain: tuple[bytes, bytes]) -> None:
-        raise NotImplementedError
+        await self._begin_key_call()
+        self._find_key(binding.firm_code, binding.key_id)
+        self._slots[binding.firm_code] = _slot(binding.firm_code, binding.instance_id, binding.key_id)
+        self._tell()
 
     async def forget_key(self, firm_code: int, *, key_id: str | None = None, but: str | None = None) -> None:
-        await asyncio.sleep(0)
-        self._check_there()
-        self._slots.pop(firm_code, None)
+        await self._begin_key_call()
+        for kept in [kept for code, kept in self._keys if code == firm_code]:
+            if kept != but and key_id in (None, kept):
+                del self._keys[firm_code, kept]
+        slot = self._slots.get(firm_code)
+        if slot is not None and slot.key_id != but and key_id in (None, slot.key_id):
+            del self._slots[firm_code]
 
     async def transport_key(self) -> bytes:
-        raise NotImplementedError
+        await self._begin_key_call()
+        return self.spec.name.encode()
 
     async def export_key(self, firm_code: int, key_id: str, *, to: bytes) -> bytes:
-        raise NotImplementedError
+        await self._begin_key_call()
+        return to + self._find_key(firm_code, key_id)
 
     async def import_key(self, binding: KeyBinding, wrapped: bytes, public_key: bytes) -> None:
-        raise NotImplementedError
+        await self._begin_key_call()
+        assert wrapped == self.spec.name.encode() + public_key
+        self._keys[binding.firm_code, binding.key_id] = public_key
 
     async def close(self) -> None:
         while self.at_work:
@@ -201,11 +222,27 @@ class FakeBox:
         self._unreadable -= {firm_code}
         self._tell()
 
+    def inherit(self, other: FakeBox) -> None:
+        """Hold the keys of a box of a former gateway."""
+        self._keys, self._slots = dict(other._keys), dict(other._slots)
+        self._tell()
+
     def damage_key(self, firm_code: int) -> None:
         """Hold a key that cannot be opened."""
         self._slots.pop(firm_code, None)
         self._unreadable |= {firm_code}
         self._tell()
+
+    async def _begin_key_call(self) -> None:
+        await asyncio.sleep(0)
+        self._check_there()
+        if self.key_trouble is not None:
+            raise self.key_trouble
+
+    def _find_key(self, firm_code: int, key_id: str) -> bytes:
+        if (firm_code, key_id) not in self._keys:
+            raise FirmKeyMissing("not here", firm_code=firm_code)
+        return self._keys[firm_code, key_id]
 
     def _check_there(self) -> None:
         if self._state in ("disconnected", "starting", "closed"):
@@ -216,10 +253,14 @@ class FakeBox:
             listener()
 
 
-def _slot(firm_code: int, instance_id: str) -> KeySlot:
+def _public_key(name: str) -> bytes:
+    return p256(name).public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def _slot(firm_code: int, instance_id: str, key_id: str | None = None) -> KeySlot:
     return KeySlot(
         firm_code=firm_code,
-        key_id=f"key_{firm_code}",
+        key_id=key_id or f"key_{firm_code}",
         instance_id=instance_id,
         algorithm="ES256",
         header="",

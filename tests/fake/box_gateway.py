@@ -13,9 +13,12 @@ import anyio.lowlevel
 from app.core.clock import Clock
 from fsb_gateway.box_driver import BoxSpec
 from fsb_gateway.error import (
+    BoxBusy,
     BoxDisconnected,
     BoxLast,
+    BoxSpecInvalid,
     BoxUnknown,
+    FirmCodeNotOwned,
     FirmKeyConflict,
     FirmKeyMissing,
     PoolUnknown,
@@ -72,6 +75,7 @@ class FakeGateway:
         if spec.name in self.failures_of:
             self.refused[spec.name] += 1
             raise self.failures_of[spec.name]
+        self._check_fits(spec)
         known = self.rack.get(spec.name)
         if known is None:
             self.rack[spec.name] = FakeBox(spec, condition=self.condition_of_new)
@@ -81,26 +85,37 @@ class FakeGateway:
 
     async def remove_box(self, name: str) -> None:
         await self._begin()
-        self.rack.pop(name, None)
+        if name not in self.rack:
+            return
+        for firm_code, boxes in self.held.items():
+            if set(boxes) == {name}:
+                raise BoxLast("the only one", box=name, firm_code=firm_code)
+        if self.rack[name].running:
+            raise BoxBusy("has work", box=name)
+        del self.rack[name]
         for boxes in self.held.values():
             boxes.pop(name, None)
 
     async def ensure_firm_key(self, instance_id: str, firm_code: int, *, pool: str) -> FirmKeyReport:
         await self._begin()
         members = [box.spec.name for box in self.rack.values() if box.spec.pool == pool]
-        assert members, "a pool's boxes come first"
+        if not members:
+            raise PoolUnknown("no such pool", pool=pool)
+        self._check_owner(instance_id, firm_code)
         if firm_code in self.retired:
             raise FirmKeyConflict("retired", firm_code=firm_code)
-        owner = self.keys.setdefault(firm_code, (instance_id, pool))
-        assert owner == (instance_id, pool)
+        self.keys.setdefault(firm_code, (instance_id, pool))
+        if self.away.issuperset(members):
+            raise BoxDisconnected("all away", box=members[0])
         boxes = self.held.setdefault(firm_code, {})
         for name in members:
-            boxes[name] = self._key_id(firm_code)
+            if name not in self.away:
+                boxes[name] = self._key_id(firm_code)
         return self._report(firm_code)
 
     async def remove_firm_key(self, instance_id: str, firm_code: int) -> None:
         await self._begin()
-        assert self.keys.get(firm_code, (instance_id,))[0] == instance_id
+        self._check_owner(instance_id, firm_code)
         self.keys.pop(firm_code, None)
         self.held.pop(firm_code, None)
 
@@ -122,18 +137,22 @@ class FakeGateway:
         self._check_box(to)
         if firm_code not in self.keys or not self.held.get(firm_code):
             raise FirmKeyMissing("no key", firm_code=firm_code)
+        if self.away.issuperset(self.held[firm_code]):
+            raise BoxDisconnected("no box to copy from", firm_code=firm_code)
         self.held[firm_code][to] = self._key_id(firm_code)
         self.calls.append(f"copy {firm_code} {to}")
         return self._report(firm_code)
 
     async def drop_firm_key(self, firm_code: int, *, box: str) -> None:
         await self._begin()
-        self._check_box(box)
+        if box not in self.rack:
+            raise BoxUnknown("no such box", box=box)
         boxes = self.held.get(firm_code, {})
         if box not in boxes:
             return
-        if len(boxes) == 1:
-            raise BoxLast("the only one", box=box)
+        if self.away.issuperset(boxes.keys() - {box}):
+            raise BoxLast("the only one that answers", box=box)
+        self._check_box(box)
         del boxes[box]
         self.calls.append(f"drop {firm_code} {box}")
 
@@ -166,6 +185,17 @@ class FakeGateway:
         await anyio.lowlevel.checkpoint()
         if self.failures:
             raise self.failures.pop(0)
+
+    def _check_fits(self, spec: BoxSpec) -> None:
+        for name, box in self.rack.items():
+            if name == spec.name and (box.spec.pool, box.spec.driver) != (spec.pool, spec.driver):
+                raise BoxSpecInvalid("another pool or driver", box=name)
+            if name != spec.name and box.spec.pool == spec.pool and box.spec.owner != spec.owner:
+                raise BoxSpecInvalid("another owner", box=name)
+
+    def _check_owner(self, instance_id: str, firm_code: int) -> None:
+        if self.keys.get(firm_code, (instance_id,))[0] != instance_id:
+            raise FirmCodeNotOwned("another instance's", firm_code=firm_code)
 
     def _check_box(self, name: str) -> None:
         if name not in self.rack:
@@ -218,6 +248,7 @@ class FakeGateway:
             transactions_left=None if spec.transactions == "unlimited" else spec.transactions_loaded,
             transactions_low=box.transactions_low,
             firm_codes=tuple(code for code in sorted(self.keys) if spec.name in self.held.get(code, {})),
+            version=spec.version,
         )
 
     def _pool_report(self, name: str) -> PoolReport:

@@ -34,8 +34,8 @@ class PassedOn:
     async def cancel(self, job_id: str) -> None:
         await self.client.cancel(job_id)
 
-    async def queue(self, instance_id: str) -> InstanceQueueReport:
-        return await self.client.queue(instance_id)
+    async def queue(self, instance_id: str, *, pool: str | None = None) -> InstanceQueueReport:
+        return await self.client.queue(instance_id, pool=pool)
 
 
 class QueueingGateway(PassedOn):
@@ -101,7 +101,7 @@ class QueueingGateway(PassedOn):
         # Nobody may be waiting for it.
         result.exception()
 
-    async def queue(self, instance_id: str) -> InstanceQueueReport:
+    async def queue(self, instance_id: str, *, pool: str | None = None) -> InstanceQueueReport:
         self._meet_trouble()
         found = [self._report(job_id) for job_id in self.open_jobs]
         count = dict.fromkeys(("waiting", "running", "unknown"), 0) | {self.state: len(found)}
@@ -133,6 +133,8 @@ class QueueingGateway(PassedOn):
             expected_wait_p95=timedelta(seconds=11),
             others_share=0.25,
             reason="box_disconnected" if self.state == "unknown" else None,
+            waited=timedelta(seconds=5),
+            caused_by_others=timedelta(seconds=2),
         )
 
     def _meet_trouble(self) -> None:
@@ -162,4 +164,6 @@ class QueueingGateway(PassedOn):
             expected_wait_p95_seconds=pending.expected_wait_p95.total_seconds(),
             others_share=pending.others_share,
             reason=pending.reason,
+            waited_seconds=pending.waited.total_seconds(),
+            caused_by_others_seconds=pending.caused_by_others.total_seconds(),
         )

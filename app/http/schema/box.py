@@ -156,7 +156,7 @@ class BoxRead(AnswerModel):
     token: TokenRead | None
     transactions: str
     transactions_loaded: int | None
-    transactions_left: int | None = Field(description="Null where nothing is deducted.")
+    transactions_left: int | None = Field(description="Null where nothing is deducted, or nobody knows.")
     transactions_low: bool | None = Field(description="They run out soon.")
     condition: str = Field(
         description="ready, drained, starting, out, or why it takes no work; `unknown`: no report."
@@ -171,7 +171,9 @@ class BoxRead(AnswerModel):
     failures: dict[str, int] = Field(description="Jobs it could not do, by code.")
     consecutive_failures: int | None
     error: str | None = Field(description="Code of the last failure, until a job succeeds.")
-    retry_at: datetime | None = Field(description="When a box that was taken out is tried again.")
+    retry_at: datetime | None = Field(
+        description="When a box that was taken out is tried again, or one that ended is started again."
+    )
     firm_codes: list[int]
     version: int | None = Field(description="For If-Match.")
     created_at: datetime | None

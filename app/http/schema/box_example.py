@@ -93,6 +93,7 @@ FIRM_KEY: Final[dict[str, Any]] = {
     "made_at": _TIME,
     "expires_at": "2036-11-18T10:15:00Z",
     "boxes": ["shared-box-1", "shared-box-2"],
+    "owed": ["shared-box-3"],
     "former": [
         {"key_id": "key_019b0a3c2b2c7d3e", "fingerprint": "77aa" * 16, "retired_at": _TIME},
     ],

@@ -130,6 +130,8 @@ _PLACE: Final[dict[str, Any]] = {
     "expected_wait_p95_seconds": 6.1,
     "others_share": 0.5,
     "reason": None,
+    "waited_seconds": 2.5,
+    "caused_by_others_seconds": 1.2,
 }
 RESERVED: Final[dict[str, Any]] = {
     **TRANSFER,

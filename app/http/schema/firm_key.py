@@ -51,6 +51,7 @@ class FirmKeyRead(AnswerModel):
     made_at: datetime
     expires_at: datetime
     boxes: list[str] = Field(description="That hold it and sign with it.")
+    owed: list[str] = Field(description="Boxes that were away; they get it when they are back.")
     former: list[FormerKeyRead] = Field(description="Keys that were rotated away, the newest first.")
 
     @classmethod
@@ -81,5 +82,6 @@ def _key(key: FirmKeyReport) -> dict[str, object]:
         "made_at": key.made_at,
         "expires_at": key.expires_at,
         "boxes": list(key.boxes),
+        "owed": list(key.owed),
         "former": [FormerKeyRead.of(each) for each in key.former],
     }

@@ -124,6 +124,6 @@ class FleetQueueRead(InstanceQueueRead):
 
     @classmethod
     def at(cls, report: InstanceQueueReport, *, pool: str) -> FleetQueueRead:
-        """From the gateway's value, which names no pool as long as the instance has sent no job there."""
+        """From the gateway's value, which names no pool while the gateway does not know the instance's."""
         shown = InstanceQueueRead.of(report).model_dump()
         return cls.model_validate({**shown, "instance_id": report.instance_id, "pool": report.pool or pool})

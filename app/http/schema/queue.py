@@ -23,6 +23,10 @@ class QueuedJobRead(AnswerModel):
         description="Of the operations served before it, how much is others' work, 0–1."
     )
     reason: str | None = Field(description="Code of what it waits for besides its turn.")
+    waited_seconds: float = Field(description="Until now, without the time in which a box worked on it.")
+    caused_by_others_seconds: float = Field(
+        description="The part of it during which boxes worked for other customers."
+    )
 
     @classmethod
     def of(cls, job: JobReport) -> QueuedJobRead:
@@ -36,6 +40,8 @@ class QueuedJobRead(AnswerModel):
             expected_wait_p95_seconds=job.expected_wait_p95_seconds,
             others_share=job.others_share,
             reason=job.reason,
+            waited_seconds=round(job.waited_seconds, 6),
+            caused_by_others_seconds=round(job.caused_by_others_seconds, 6),
         )
 
 

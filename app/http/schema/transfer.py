@@ -100,6 +100,12 @@ class TransferQueueRead(AnswerModel):
         description="Code of what it waits for besides its turn, such as `pool_without_box`; `fsb_unavailable` while "
         "the gateway cannot be asked."
     )
+    waited_seconds: float | None = Field(
+        description="Until now, without the time in which a box worked on it."
+    )
+    caused_by_others_seconds: float | None = Field(
+        description="The part of it during which boxes worked for other customers."
+    )
 
     @classmethod
     def of(cls, standing: Standing) -> TransferQueueRead:
@@ -111,6 +117,8 @@ class TransferQueueRead(AnswerModel):
             expected_wait_p95_seconds=_seconds(standing.expected_wait_p95),
             others_share=standing.others_share,
             reason=standing.reason,
+            waited_seconds=_seconds(standing.waited),
+            caused_by_others_seconds=_seconds(standing.caused_by_others),
         )
 
 

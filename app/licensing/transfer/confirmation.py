@@ -119,11 +119,20 @@ def confirm_by_receipt(
     return bool(answer.value["new"]) and not answer.replayed
 
 
-def is_from(reader: Reader, serial: str, shown: Context) -> bool:
-    """Whether a file was made by this container: by its serial, and signed by the key it is known by."""
-    if shown.serial != serial:
+def is_from(reader: Reader, transfer: Transfer, shown: Context, *, firm_code: int) -> bool:
+    """Whether a file comes from whoever holds the transfer's container now.
+
+    It was made by this container, by its serial, its firm code and the key it is known by; and it is what the transfer
+    was asked for with, or not older than anything seen of the container: a file that somebody kept is neither.
+    """
+    if (shown.serial, shown.firm_code) != (transfer.container, firm_code):
         return False
-    return containers.get_container(reader, serial).key_thumbprint == shown.signing_key_thumbprint
+    container = containers.get_container(reader, transfer.container)
+    if container.key_thumbprint != shown.signing_key_thumbprint:
+        return False
+    if shown.digest == repository.get_job(reader, transfer.transfer_id)["context_digest"]:
+        return True
+    return shown.fuc >= transfer.base_fuc and shown.made_at >= container.last_context_at
 
 
 def _check_receipt(transfer: Transfer, receipt: Context) -> None:

@@ -27,13 +27,21 @@ from app.core.json import JsonObject
 from app.licensing.errors import ContainerBlocked, ContainerUnexpectedState, TransferRolledBack
 from app.licensing.transfer import outcome, repository
 from app.licensing.transfer.job import InstanceIdentity, job_of
-from app.licensing.transfer.programmer import Programmer, answered
+from app.licensing.transfer.programmer import ANSWER_WITHIN, Programmer, answered
 from app.licensing.transfer.reaction import DEADLINE_PASSED, reaction_to
+from app.licensing.transfer.refusal import Refusals
 from app.licensing.transfer.repository import OpenedTransfer
 from app.licensing.transfer.reservation import Deadlines
 from app.licensing.transfer.standing import Standing, not_known, standing_of
 from app.licensing.transfer.transfer_plan import Transfer, TransferState
-from fsb_gateway import FsbError, JobCancelled, JobPending, ProgrammingJob, ProgrammingResult
+from fsb_gateway import (
+    FsbError,
+    FsbRejected,
+    JobCancelled,
+    JobPending,
+    ProgrammingJob,
+    ProgrammingResult,
+)
 
 T = TypeVar("T")
 
@@ -90,6 +98,9 @@ class TransferDriver:
         self._patience = patience
         self._driving: dict[TransferId, asyncio.Event] = {}
         self._cancelling: dict[TransferId, asyncio.Event] = {}
+        self.refusals = Refusals(
+            first=ASK_AGAIN_AFTER.total_seconds(), longest=deadlines.lease.total_seconds()
+        )
 
     def is_driving(self, transfer_id: TransferId) -> bool:
         """Whether somebody in this process waits for the box already."""
@@ -140,7 +151,8 @@ class TransferDriver:
     async def cancel(self, transfer: Transfer, roll_back: Callable[[], bool]) -> None:
         """Take the job of a reserved transfer out of its queue, and roll the transfer back.
 
-        Nothing is undone if this process dies in between: then the job is sent again.
+        Nothing is undone if this process dies in between: then the job is sent again, as it is at once if the transfer
+        cannot be rolled back.
 
         Args:
             roll_back: blocks; whether it was still to be done does not matter here.
@@ -148,10 +160,25 @@ class TransferDriver:
         Raises:
             JobRunning: a box has begun.
             FsbUnavailable: the gateway did not answer; nothing has changed.
+            DomainError: the roll-back was refused; the job has lost its place in the queue, and nothing else.
         """
-        with _noted(self._cancelling, transfer.transfer_id):
-            await self._take_out(transfer.transfer_id)
-            await to_thread.run_sync(roll_back)
+        transfer_id, how = transfer.transfer_id, Drive(wait=timedelta(0))
+        opened = await how.run(lambda: self._db.read(lambda it: repository.open_transfer(it, transfer_id)))
+        # While it can still be read: afterwards it may be the database that fails.
+        job = None if opened.job is None else await self._job(transfer_id, opened.job, how)
+        with _noted(self._cancelling, transfer_id):
+            await self._take_out(transfer_id)
+            try:
+                await how.run(roll_back)
+            except Exception:
+                await self._put_back(job)
+                raise
+
+    async def _put_back(self, job: ProgrammingJob | None) -> None:
+        """Send a job again that was taken out in vain; what that leads to is for the sweep."""
+        if job is not None:
+            with suppress(FsbError):
+                await answered(self._programmer.program(job, wait=timedelta(0)))
 
     async def _take_out(self, transfer_id: TransferId) -> None:
         try:
@@ -180,11 +207,13 @@ class TransferDriver:
             return await self._end_late(transfer, how)
         job = await self._job(transfer.transfer_id, stored, how)
         try:
-            result = await self._programmer.program(job, wait=how.wait)
+            asked = self._programmer.program(job, wait=how.wait)
+            result = await answered(asked, within=how.wait + ANSWER_WITHIN)
         except JobCancelled as error:
             return await self._see_cancelled(transfer, error, how)
         except FsbError as error:
             return await self._react(transfer, error, how)
+        self.refusals.forget(transfer.transfer_id)
         if isinstance(result, JobPending):
             return await self._let_go(transfer, standing_of(result), how)
         return await self._issue(transfer, result, how)
@@ -203,8 +232,13 @@ class TransferDriver:
         told = {"transfer_id": transfer.transfer_id, "code": error.code}
         if not (reaction.gives_up if how.is_new else reaction.gives_up_later):
             # Nothing is decided: the job is sent again, under the same id, until the deadline.
-            _log.warning("box_not_reached", extra=told)
+            # Where nothing is due, the gateway was heard a moment ago: then even silence is its answer.
+            holds = isinstance(error, FsbRejected) or not how.is_claimed
+            at = self._db.clock.monotonic()
+            is_first = self.refusals.note(transfer.transfer_id, at=at, holds=holds)
+            _log.log(logging.WARNING if is_first else logging.INFO, "box_not_reached", extra=told)
             return await self._let_go(transfer, not_known(error.code), how)
+        self.refusals.forget(transfer.transfer_id)
         ended = await self._give_up(transfer, reaction.reason or error.code, how)
         if ended.state is not TransferState.ROLLED_BACK:
             return ended

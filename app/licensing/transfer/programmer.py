@@ -40,8 +40,12 @@ class Programmer(Protocol):
         """
         ...
 
-    async def queue(self, instance_id: str) -> InstanceQueueReport:
-        """Where an instance stands in its pool."""
+    async def queue(self, instance_id: str, *, pool: str | None = None) -> InstanceQueueReport:
+        """Where an instance stands.
+
+        Args:
+            pool: where it sends its jobs: an instance that has sent none yet is known to the gateway by nothing else.
+        """
         ...
 
 

@@ -71,6 +71,7 @@ REACTIONS: Final[Mapping[str, Reaction]] = MappingProxyType(
         "firm_key_missing": GIVE_UP,
         "pool_foreign": GIVE_UP,
         "job_malformed": GIVE_UP,
+        "update_too_large": GIVE_UP,
         "job_id_reused": GIVE_UP,
         "job_deadline_passed": Reaction(gives_up=True, gives_up_later=True, reason=DEADLINE_PASSED),
         # No answers to a job: they refuse what control asks for.

@@ -44,11 +44,12 @@ _DUE = (
     .order_by(_t.c.retry_at_us)
     .limit(bindparam("b_limit"))
 )
-_LEFT_OVER = (
-    select(_t.c.transfer_id)
-    .where(_t.c.state == str(TransferState.RESERVED), _t.c.created_at_us < bindparam("b_before"))
+_RESERVED = (
+    select(_t.c.transfer_id, _t.c.created_at_us)
+    .where(_t.c.state == str(TransferState.RESERVED))
     .order_by(_t.c.transfer_id)
 )
+_ANY_RESERVED = select(_t.c.transfer_id).where(_t.c.state == str(TransferState.RESERVED)).limit(1)
 _PUT_OFF = (
     update(_t)
     .where(
@@ -122,6 +123,14 @@ class DueTransfer:
 
     transfer_id: TransferId
     deadline_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReservedTransfer:
+    """A transfer in the making."""
+
+    transfer_id: TransferId
+    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,9 +258,17 @@ def list_due(reader: Reader, *, limit: int) -> list[DueTransfer]:
     ]
 
 
-def list_left_over(reader: Reader, *, before: datetime) -> list[TransferId]:
-    """Transfers that were reserved before a time and have not ended."""
-    return [TransferId(row.transfer_id) for row in reader.all(_LEFT_OVER, {"b_before": to_us(before)})]
+def list_reserved(reader: Reader) -> list[ReservedTransfer]:
+    """All transfers that have not ended, driven or not."""
+    return [
+        ReservedTransfer(transfer_id=TransferId(row.transfer_id), created_at=from_us(row.created_at_us))
+        for row in reader.all(_RESERVED)
+    ]
+
+
+def has_reserved(reader: Reader) -> bool:
+    """Whether any transfer is in the making."""
+    return reader.first(_ANY_RESERVED) is not None
 
 
 def get_job(reader: Reader, transfer_id: TransferId) -> JsonObject:

@@ -26,7 +26,7 @@ from app.licensing.transfer.driver import CANCELLED, Drive, TransferDriver, why_
 from app.licensing.transfer.job import InstanceIdentity
 from app.licensing.transfer.programmer import Programmer, answered
 from app.licensing.transfer.repository import OpenedTransfer
-from app.licensing.transfer.reservation import Deadlines, TransferRequest, reserve
+from app.licensing.transfer.reservation import Deadlines, Reservation, TransferRequest, reserve
 from app.licensing.transfer.sweep import LEFT_OVER_WAIT, TransferSweep
 from app.licensing.transfer.transfer_plan import Started, Transfer, TransferState
 from fsb_gateway import Context, InstanceQueueReport
@@ -47,6 +47,7 @@ class TransferService:
         db: the instance's database.
         identity: gives the instance's firm code, pool and share as they are now; may block for a read.
         programmer: the gateway.
+        on_open: told whenever a transfer may have been reserved, from any thread: someone has to look after it.
         wait: how long a caller waits for a slow box before he gets the transfer's address instead.
     """
 
@@ -58,12 +59,14 @@ class TransferService:
         programmer: Programmer,
         deadlines: Deadlines | None = None,
         wait: timedelta = timedelta(seconds=20),
+        on_open: Callable[[], None] = lambda: None,
     ) -> None:
         self._db = db
         self._identity = identity
         self._programmer = programmer
         self._deadlines = deadlines or Deadlines()
         self._wait = wait
+        self._on_open = on_open
         self._driver = TransferDriver(
             db, identity=identity, programmer=programmer, deadlines=self._deadlines, patience=wait
         )
@@ -86,7 +89,7 @@ class TransferService:
         """
 
         def open_transfer() -> tuple[OpenedTransfer | None, Started]:
-            found = reserve(self._db, request, self._identity(), deadlines=self._deadlines, command=command)
+            found = self._reserve(request, command)
             if found.opened is not None or found.transfer_id is None:
                 return found.opened, found.started
             transfer_id = found.transfer_id
@@ -100,6 +103,14 @@ class TransferService:
         if transfer.state is TransferState.ROLLED_BACK:
             raise why_rolled_back(transfer)
         return transfer, started
+
+    def _reserve(self, request: TransferRequest, command: Command) -> Reservation:
+        identity = self._identity()
+        try:
+            return reserve(self._db, request, identity, deadlines=self._deadlines, command=command)
+        finally:
+            # Afterwards, so that a sweep that found nothing yet looks again; whatever fails now, it is known.
+            self._on_open()
 
     async def confirm_transfer(
         self, transfer_id: TransferId, receipt: Context, command: Command
@@ -135,8 +146,15 @@ class TransferService:
             TransferIssued: its update is there.
             JobRunning: a box works on it, or may do so; it has to finish.
             FsbUnavailable: the gateway cannot be asked; nothing has changed.
+            OperationIdReused: the id was used for something else before; nothing has changed.
         """
-        transfer = await to_thread.run_sync(self._check_shown, transfer_id, shown)
+
+        def check() -> Transfer:
+            found = self._check_shown(transfer_id, shown)
+            self._db.check_command(command)
+            return found
+
+        transfer = await to_thread.run_sync(check)
         new = False
 
         def roll_back() -> bool:
@@ -164,7 +182,10 @@ class TransferService:
         if shown.ticket is not None and shown.ticket == transfer.ticket:
             return True
         context = shown.context
-        return context is not None and self._db.read(lambda it: is_from(it, transfer.container, context))
+        if context is None:
+            return False
+        firm_code = self._identity().firm_code
+        return self._db.read(lambda it: is_from(it, transfer, context, firm_code=firm_code))
 
     def get_transfer(self, transfer_id: TransferId) -> Transfer:
         """A transfer as the books have it. Blocks for a read.
@@ -192,7 +213,11 @@ class TransferService:
             FsbUnavailable, FsbProtocolError: the gateway cannot be asked.
         """
         identity = await to_thread.run_sync(self._identity)
-        return await answered(self._programmer.queue(identity.instance_id))
+        return await answered(self._programmer.queue(identity.instance_id, pool=identity.pool))
+
+    async def has_open(self) -> bool:
+        """Whether any transfer is in the making."""
+        return await self._sweep.has_open()
 
     async def drive_due(self, *, wait: timedelta = timedelta(0)) -> int:
         """Take up reserved transfers that nobody drives any more; returns how many."""

@@ -27,6 +27,8 @@ class Standing:
         expected_wait_p95: the same in 19 of 20 cases.
         others_share: of the operations before it, how much is other instances' work (0–1).
         reason: code of what keeps it waiting besides its turn.
+        waited: until now, without the time in which a box worked on it.
+        caused_by_others: the part of it during which boxes worked for other instances.
     """
 
     state: JobState
@@ -35,6 +37,8 @@ class Standing:
     expected_wait_p95: timedelta | None = None
     others_share: float | None = None
     reason: str | None = None
+    waited: timedelta | None = None
+    caused_by_others: timedelta | None = None
 
     @property
     def ask_again_after(self) -> timedelta:
@@ -53,6 +57,8 @@ def standing_of(pending: JobPending) -> Standing:
         expected_wait_p95=pending.expected_wait_p95,
         others_share=pending.others_share,
         reason=pending.reason,
+        waited=pending.waited,
+        caused_by_others=pending.caused_by_others,
     )
 
 

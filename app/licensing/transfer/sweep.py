@@ -19,7 +19,7 @@ from app.licensing.transfer import repository
 from app.licensing.transfer.driver import ASK_AGAIN_AFTER, Drive, TransferDriver
 from app.licensing.transfer.job import InstanceIdentity
 from app.licensing.transfer.programmer import Programmer, answered
-from app.licensing.transfer.repository import DueTransfer
+from app.licensing.transfer.repository import DueTransfer, ReservedTransfer
 from app.licensing.transfer.reservation import Deadlines
 from fsb_gateway import BoxQueueFull, FsbError, InstanceQueueReport, JobCancelled
 
@@ -62,28 +62,42 @@ class TransferSweep:
 
     async def drive_left_over(self, before: datetime, wait: timedelta) -> int:
         """Take up what was reserved before a time, leases or not; returns how many."""
-        left_over = self._nobodys(await to_thread.run_sync(find_left_over, self._db, before))
+        reserved = await to_thread.run_sync(self._list_reserved)
+        left_over = self._nobodys(_reserved_before(reserved, before))
         await self._drive_each(left_over, wait, is_claimed=True)
         return len(left_over)
 
     async def drive_forgotten(self) -> int:
         """Send jobs that the gateway does not have open: it was started anew, or has ended them; returns how many.
 
-        Without a gateway nothing happens: what is due is tried all the same, see `drive_due`.
+        Without a gateway nothing happens: what is due is tried all the same, see `drive_due`. What a gateway refuses
+        is not sent to it at every sweep.
         """
-        before = self._db.clock.now() - ASK_AGAIN_AFTER
-        reserved = self._nobodys(await to_thread.run_sync(find_left_over, self._db, before))
-        if not reserved:
+        now, at = self._db.clock.now(), self._db.clock.monotonic()
+        reserved = await to_thread.run_sync(self._list_reserved)
+        self._driver.refusals.forget_all_but({each.transfer_id for each in reserved})
+        old = _reserved_before(reserved, now - ASK_AGAIN_AFTER)
+        refusals = self._driver.refusals
+        sendable = [each for each in self._nobodys(old) if not refusals.is_held(each, at=at)]
+        if not sendable:
             return 0
         identity = await to_thread.run_sync(self._identity)
         try:
-            report = await answered(self._programmer.queue(identity.instance_id))
+            report = await answered(self._programmer.queue(identity.instance_id, pool=identity.pool))
         except FsbError as error:
             _log.info("queue_not_read", extra={"code": error.code})
             return 0
-        forgotten = _not_open(reserved, report)
+        missing = _not_open([each.transfer_id for each in reserved], report)
+        forgotten = [each for each in self._nobodys(sendable) if each in missing]
         await self._drive_each(forgotten, timedelta(0), is_claimed=False)
         return len(forgotten)
+
+    async def has_open(self) -> bool:
+        """Whether any transfer of the instance is in the making."""
+        return await to_thread.run_sync(has_open_transfers, self._db)
+
+    def _list_reserved(self) -> list[ReservedTransfer]:
+        return self._db.read(repository.list_reserved)
 
     def _nobodys(self, transfers: Sequence[TransferId]) -> list[TransferId]:
         return [each for each in transfers if not self._driver.is_driving(each)]
@@ -129,15 +143,23 @@ class TransferSweep:
         return bool(self._db.run_tx(Command().op_id, claim).value["claimed"])
 
 
-def find_left_over(db: Database, before: datetime) -> list[TransferId]:
-    """Transfers of an instance that were reserved before a time and have not ended. Blocks for a read."""
-    return db.read(lambda reader: repository.list_left_over(reader, before=before))
+def has_open_transfers(db: Database) -> bool:
+    """Whether any transfer of an instance is in the making. Blocks for a read."""
+    return db.read(repository.has_reserved)
 
 
-def _not_open(reserved: Sequence[TransferId], report: InstanceQueueReport) -> list[TransferId]:
-    """Those whose jobs the gateway neither has waiting nor at a box."""
+def _reserved_before(reserved: Sequence[ReservedTransfer], before: datetime) -> list[TransferId]:
+    return [each.transfer_id for each in reserved if each.created_at < before]
+
+
+def _not_open(reserved: Sequence[TransferId], report: InstanceQueueReport) -> Collection[TransferId]:
+    """Those whose jobs the gateway neither has waiting nor at a box.
+
+    Args:
+        reserved: all that are in the making: what the gateway has of the instance is among them.
+    """
     listed = {each.job_id for each in report.jobs}
-    others = [each for each in reserved if each not in listed]
+    others = {each for each in reserved if each not in listed}
     # A long queue is listed in part; as long as the numbers fit, the rest of it are these.
     unlisted = report.waiting + report.running + report.unknown - len(report.jobs)
-    return others if len(others) > unlisted else []
+    return others if len(others) > unlisted else ()

@@ -11,7 +11,6 @@ instance it has the digests that were kept.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,6 +22,7 @@ from app.core.db import Database
 from app.core.ids import InstanceId
 from app.core.json import JsonObject, JsonValue, dump_json
 from app.operations.audit import repository
+from app.operations.audit.about import is_about, names_boxes
 from app.operations.audit.checkpoint import PLATFORM_CHAIN
 from app.operations.audit.checkpoint_file import checkpoint_line
 from app.operations.audit.checkpoint_table import iter_chain_checkpoints
@@ -34,7 +34,6 @@ from tenancy.errors import InstanceDatabaseMissing
 
 _PAGE: Final = 500
 """Entries in memory at a time."""
-_INSTANCE_ID: Final = re.compile(r"ins_[0-9a-f]{32}")
 _LATEST_US: Final = 2**62
 
 Show = Callable[[ChainEntry], bool]
@@ -199,16 +198,13 @@ class _Marks:
             yield "checkpoint", checkpoint_line(self._next)
 
 
-def is_about(entry: ChainEntry, instance_id: str) -> bool:
-    """Whether an entry of the platform's chain is about this instance, and about no other."""
-    texts = (entry.subject, entry.data, entry.before_change or "")
-    return {found for text in texts for found in _INSTANCE_ID.findall(text)} == {instance_id}
-
-
 def _chains(instance_id: InstanceId | None) -> Mapping[str, Show]:
     if instance_id is None:
         return {PLATFORM_CHAIN: _everything}
-    return {instance_id: _everything, PLATFORM_CHAIN: lambda entry: is_about(entry, instance_id)}
+    return {
+        instance_id: _everything,
+        PLATFORM_CHAIN: lambda entry: is_about(entry, instance_id) and not names_boxes(entry),
+    }
 
 
 def _everything(_entry: ChainEntry) -> bool:

@@ -12,8 +12,8 @@ from typing import Final, Protocol
 
 from app.core.ids import InstanceId
 from app.core.json import JsonObject, JsonValue
+from app.operations.audit.about import is_about, without_boxes
 from app.operations.audit.checkpoint import PLATFORM_CHAIN
-from app.operations.audit.export import is_about
 from app.operations.audit.reading import NEWEST, AuditEntry, EntryPage
 from app.operations.audit.repository import EntryFilter, StoredEntry
 
@@ -123,7 +123,7 @@ def _shown(entry: AuditEntry) -> AuditEntry:
     if entry.chain != PLATFORM_CHAIN:
         return entry
     before = None if entry.before is None else _without_internals(entry.before)
-    return replace(entry, data=_without_internals(entry.data), before=before)
+    return replace(entry, data=_without_internals(without_boxes(entry.type, entry.data)), before=before)
 
 
 def _without_internals(value: JsonObject) -> JsonObject:

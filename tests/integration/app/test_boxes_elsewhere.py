@@ -137,8 +137,13 @@ def test_gateway_that_has_lost_its_boxes_is_told_of_them_again(tmp_path: Path) -
     [
         ({}, "needs WOPS_FSB_CERTIFICATE"),
         ({"fsb_certificate": "/dev/null", "fsb_key": "/dev/null", "fsb_ca": "/dev/null"}, "is no PEM file"),
+        (
+            {"fsb_certificate": "/dev/null", "fsb_key": "/no/such.key", "fsb_ca": "/dev/null"},
+            "WOPS_FSB_KEY names",
+        ),
+        ({"fsb_certificate": "/", "fsb_key": "/", "fsb_ca": "/"}, "is no PEM file"),
     ],
-    ids=["missing", "empty"],
+    ids=["missing", "empty", "no such file", "directory"],
 )
 def test_address_without_certificates_is_refused(tmp_path: Path, settings: dict[str, Any], what: str) -> None:
 

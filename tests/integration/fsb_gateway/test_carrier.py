@@ -15,6 +15,7 @@ import pytest
 
 from app.core.clock import SystemClock
 from app.http.bounded_protocol import BoundedProtocol
+from fsb_gateway import http_exchange
 from fsb_gateway.client import FsbClient
 from fsb_gateway.error import FsbProtocolError, FsbUnavailable
 from fsb_gateway.exchange import App
@@ -45,7 +46,10 @@ def made(job_id: str = "trf_1") -> bytes:
     )
 
 
-PENDING = b'{"job_id":"trf_1","position":3,"expected_wait_seconds":1.5,"state":"unknown","others_share":0.25}'
+PENDING = (
+    b'{"job_id":"trf_1","position":3,"expected_wait_seconds":1.5,"state":"unknown","others_share":0.25,'
+    b'"waited_seconds":2.5,"caused_by_others_seconds":0.5}'
+)
 
 
 @asynccontextmanager
@@ -97,6 +101,10 @@ def test_place_of_a_job_comes_over_whole(path: Path) -> None:
             assert isinstance(pending, JobPending)
             assert (pending.state, pending.position, pending.others_share) == ("unknown", 3, 0.25)
             assert pending.expected_wait == timedelta(seconds=1.5)
+            assert (pending.waited, pending.caused_by_others) == (
+                timedelta(seconds=2.5),
+                timedelta(seconds=0.5),
+            )
             await client.close()
 
     run(main)
@@ -337,5 +345,27 @@ def test_gateway_of_a_foreign_authority_or_name_is_not_spoken_to(tmp_path: Path)
                 await named_otherwise.boxes()
             await named_otherwise.close()
             assert not app.bodies
+
+    run(main)
+
+
+def test_name_that_nobody_resolves_keeps_a_request_only_so_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_exchange, "_REACH_SECONDS", 0.1)
+
+    async def main() -> None:
+        async def hang(*_: object, **__: object) -> list[object]:
+            await asyncio.Event().wait()
+            return []
+
+        loop = asyncio.get_running_loop()
+        monkeypatch.setattr(loop, "getaddrinfo", hang)
+        client = _client("https://gateway.example:1", Pki(tmp_path).identity("line"))
+        begun = loop.time()
+        with pytest.raises(FsbUnavailable):
+            await client.boxes()
+        assert 0.1 <= loop.time() - begun < 10
+        await client.close()
 
     run(main)

@@ -5,7 +5,11 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pytest
+
 from fsb_gateway import FirmKeyReport, Gateway
+from fsb_gateway.driver.software import SoftwareDriver
+from fsb_gateway.error import FirmKeyUnfit
 from tests.fake.clock import FakeClock
 from tests.unit.fsb_gateway.factory import FIRM_CODE, INSTANCE
 from tests.unit.fsb_gateway.key_site import Body, Killed, Life, Site, add_boxes, install, program
@@ -68,6 +72,32 @@ def test_rotation_killed_anywhere_is_finished_by_a_repeat(tmp_path: Path, clock:
         assert (report.key_id, len(report.former)) == ("key_new", 1)
 
     assert kill_everywhere(tmp_path, clock, two_boxes_with_key, rotate, check) >= 10
+
+
+def test_rotation_of_a_key_that_cannot_leave_its_box_is_finished_by_a_repeat(
+    tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As SoftHSM2 has Ed25519 keys."""
+    export = SoftwareDriver.export
+
+    def export_nothing(driver: SoftwareDriver, firm_code: int, key_id: str, *, to: bytes) -> bytes:
+        export(driver, firm_code, key_id, to=to)
+        raise FirmKeyUnfit("the key stays where it is", firm_code=firm_code)
+
+    monkeypatch.setattr(SoftwareDriver, "export", export_nothing)
+
+    async def prepare(gateway: Gateway) -> None:
+        await add_boxes(gateway, "box-1")
+        await install(gateway, algorithm="Ed25519")
+
+    async def rotate(gateway: Gateway) -> None:
+        await gateway.rotate_firm_key(FIRM_CODE, key_id="key_new")
+
+    async def check(gateway: Gateway) -> None:
+        report = await check_signs(gateway, 1)
+        assert (report.key_id, len(report.former)) == ("key_new", 1)
+
+    assert kill_everywhere(tmp_path, clock, prepare, rotate, check) >= 6
 
 
 def test_rotation_killed_anywhere_leaves_a_key_that_signs(tmp_path: Path, clock: FakeClock) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import threading
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pkcs11
 import pytest
@@ -17,6 +19,7 @@ from pkcs11 import exceptions as said
 
 from fsb_gateway.box_driver import BoxSpec, TokenSpec
 from fsb_gateway.box_signature import check_signature
+from fsb_gateway.driver import token as token_module
 from fsb_gateway.driver.pkcs11 import Pkcs11Driver
 from fsb_gateway.driver.software import SoftwareDriver
 from fsb_gateway.driver.token import check_tries
@@ -389,3 +392,57 @@ def test_driver_works_on_a_thread_of_its_own_after_it_was_closed_on_another(
     thread.start()
     thread.join(timeout=20)
     assert len(signed) == 1
+
+
+def test_pin_is_not_tried_where_the_try_cannot_be_noted(
+    reopen: Open, token: TokenSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a wrong PIN would cost a try for each job, on a full disk."""
+    Path(token.pin_file).write_text(WRONG_PIN)
+    driver = reopen()
+
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(token_module, "replace_file", full)
+        for _ in range(3):
+            with pytest.raises(TokenPinWrong):
+                driver.reload()
+        # The library is looked at from outside only now.
+        assert not pin_tried(token)
+    with pytest.raises(TokenPinWrong):
+        driver.reload()
+    assert pin_tried(token)
+
+
+@pytest.mark.parametrize(("error", "is_noted"), [(said.DeviceError, False), (KeyboardInterrupt, True)])
+def test_try_that_came_to_nothing_may_be_repeated_unless_nobody_knows_what_came_of_it(
+    reopen: Open,
+    token: TokenSpec,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Any,
+    is_noted: bool,
+) -> None:
+    note = tmp_path / "slots" / "box-1" / "refused-pin"
+    driver = reopen()
+
+    class Broken:
+        flags = TokenFlag.LOGIN_REQUIRED
+
+        def open(self, *, rw: bool, user_pin: str) -> Session:
+            assert note.exists(), "noted before it is tried"
+            raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(token_module.Token, "_find", lambda token: Broken())
+        with pytest.raises(KeyboardInterrupt if is_noted else TokenAbsent):
+            driver.reload()
+    assert note.exists() == is_noted
+    if is_noted:
+        with pytest.raises(TokenPinWrong):
+            driver.reload()
+        os.utime(token.pin_file)
+    driver.reload()
+    assert not note.exists()

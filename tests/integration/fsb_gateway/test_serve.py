@@ -201,6 +201,7 @@ def test_lines_socket_is_for_jobs_only(tmp_path: Path) -> None:
                 assert box_process(tmp_path) is None
                 assert isinstance(await line.program(job(1), wait=LONG), ProgrammingResult)
                 assert (await line.queue(INSTANCE)).instance_id == INSTANCE
+                assert (await line.queue("ins_new", pool="shared")).pool == "shared"
                 for refused in (
                     line.ensure_box(BoxSpec(name="box-2", pool="shared")),
                     line.remove_box("box-1"),

@@ -145,6 +145,7 @@ class Foundry:
     Attributes:
         folder: keys, journals, and databases on SQLite.
         fail: names of steps that fail.
+        firm_keys: as the gateway of the last run left them.
     """
 
     url: str
@@ -152,6 +153,7 @@ class Foundry:
     point: str = ""
     fail: frozenset[str] = field(default=frozenset())
     attempts: int = 3
+    firm_keys: tuple[FirmKeyReport, ...] = ()
 
     def __post_init__(self) -> None:
         self.clock = FakeClock()
@@ -202,6 +204,7 @@ class Foundry:
             await runner.take_over()
             while await runner.run_due():
                 continue
+            self.firm_keys = await gateway.firm_keys()
         finally:
             await gateway.close()
 

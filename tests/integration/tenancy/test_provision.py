@@ -32,6 +32,8 @@ from tenancy.errors import (
 from tenancy.operation.plan import PROVISION_INSTANCE
 from tenancy.operation.repository import put_operation
 from tenancy.server import repository as servers
+from tests.fake.box_gateway import FakeBox
+from tests.integration.tenancy.box.rack import Rack
 from tests.integration.tenancy.world import PATIENCE, World
 from tests.service.crowd import at_once
 from tests.service.mariadb import MariaDbServer
@@ -207,6 +209,26 @@ def test_instance_is_not_ready_while_a_box_lacks_its_key(world: World) -> None:
     assert world.instances.get_instance_by_name("acme").state == "provisioning"
 
 
+def test_dead_box_of_a_pool_keeps_no_instance_from_becoming_ready(world: World) -> None:
+    world.ready_instance("before")
+    shared = next(name for name, spec in world.fsb.specs.items() if spec.owner is None)
+    dead = replace(world.fsb.specs[shared], name="dead-box")
+    world.fsb.rack["dead-box"] = FakeBox(dead)
+    world.fsb.away = {"dead-box"}
+    assert world.ready_instance("acme").state == "ready"
+
+
+def test_instance_is_not_ready_while_no_box_that_has_its_key_works(world: World) -> None:
+    async def fail_all(_context: StepContext) -> None:
+        await anyio.lowlevel.checkpoint()
+        world.fsb.away = set(world.fsb.rack)
+
+    operation = world.order()
+    world.run(world.runner(actions={"create_credentials": fail_all}))
+    waiting = world.look(operation.operation_id)
+    assert (waiting.step.name, waiting.error_code) == ("check_ready", "instance_not_ready")
+
+
 @pytest.mark.parametrize("engine_kind", ["mariadb"], indirect=True)
 def test_instance_is_not_ready_while_its_user_can_see_another_database(
     world: World, mariadb_server: MariaDbServer
@@ -325,3 +347,16 @@ def test_unknown_instance_and_wrong_database_are_told_apart(world: World) -> Non
     stored = world.databases.open(instance.instance_id).read(access_repository.find_profile)
     assert stored is not None
     assert stored.instance_id == instance.instance_id
+
+
+def test_shared_box_that_staff_have_removed_does_not_come_back_with_the_next_order(world: World) -> None:
+    rack = Rack(world)
+    acme = world.ready_instance("acme")
+    rack.add("shared-box-2")
+    assert rack.do("removeBox", "shared-box-1", {"firm_codes": [acme.firm_code]}).state == "succeeded"
+    beta = world.ready_instance("beta")
+    assert beta.state == "ready"
+    assert set(world.fsb.specs) == {"shared-box-2"}
+    assert [box.name for box in rack.service.list_boxes()] == ["shared-box-2"]
+    for instance in (acme, beta):
+        assert rack.holders(instance) == {"shared-box-2"}

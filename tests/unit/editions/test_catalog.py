@@ -32,7 +32,11 @@ def test_editions_that_share_boxes_share_them_as_their_monthly_amounts() -> None
     sharing = [each for each in EDITIONS.values() if each.box == "shared"]
     assert [(each.key, each.box_share) for each in sharing] == [("datacenter", 1), ("dedicated", 2)]
     assert len({each.activations / each.box_share for each in sharing}) == 1
-    assert {each.box_share for each in EDITIONS.values() if each.box != "shared"} == {1}
+
+
+def test_nobody_who_pays_more_gets_a_smaller_share_of_a_box() -> None:
+    shares = [each.box_share for each in EDITIONS.values()]
+    assert shares == sorted(shares), "from the smallest edition to the largest, own boxes or not"
 
 
 def test_all_but_datacenter_have_web_services() -> None:

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import pytest
 
-from fsb_gateway import exchange, server
+from fsb_gateway import client, exchange, server
 from fsb_gateway.client import FsbClient
 from fsb_gateway.error import FsbProtocolError, FsbRejected, FsbUnavailable, PoolUnknown
 from fsb_gateway.exchange import Answer, GatewayAway
@@ -114,5 +114,18 @@ def test_refusal_is_no_reason_to_ask_again() -> None:
                 await FsbClient(carrier).program(make_job(), wait=LONG)
         with pytest.raises(FsbProtocolError):
             await FsbClient(ScriptedExchange(Answer(status=200, body=b"?"))).program(make_job(), wait=LONG)
+
+    run(main)
+
+
+def test_gateway_that_takes_a_job_and_says_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "_LATE_SECONDS", 0.05)
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        with pytest.raises(FsbUnavailable):
+            await FsbClient(ScriptedExchange(30.0)).program(make_job(), wait=timedelta(seconds=0.1))
+        assert 0.1 <= loop.time() - begun < 10
 
     run(main)

@@ -35,6 +35,21 @@ def test_wait_behind_own_jobs_is_nobody_elses_fault() -> None:
     assert account.finish("job-2", operations=1, at=13.0) == Delay(waited=12.0, by_others=0.0, by_own=10.0)
 
 
+def test_wait_can_be_read_while_it_lasts_and_reading_changes_nothing() -> None:
+    account = DelayAccount()
+    account.arrive("job-1", "a", at=0.0)
+    account.give("job-1", "box-1", at=0.0)
+    account.arrive("job-2", "b", at=2.0)
+    assert account.so_far("job-1", at=5.0) == Delay(waited=0.0, by_others=0.0, by_own=0.0)
+    assert account.so_far("job-2", at=5.0) == Delay(waited=3.0, by_others=3.0, by_own=0.0)
+    account.finish("job-1", operations=1, at=10.0)
+    assert account.so_far("job-2", at=11.0) == Delay(waited=9.0, by_others=8.0, by_own=0.0)
+    account.give("job-2", "box-1", at=12.0)
+    assert account.so_far("job-2", at=20.0) == account.finish("job-2", operations=1, at=20.0)
+    with pytest.raises(KeyError):
+        account.so_far("job-2", at=21.0)
+
+
 def test_two_boxes_share_the_blame() -> None:
     account = DelayAccount()
     for job_id, instance in (("job-1", "a"), ("job-2", "b"), ("job-3", "b")):
@@ -120,6 +135,7 @@ def test_every_second_is_split_as_counting_second_by_second_does(script: list[Ev
         count.advance(passed)
         _play(account, count, action, pick, number)
     for job_id, instance in list(count.instance_of.items()):
+        so_far = account.so_far(job_id, at=float(count.now))
         for queue in count.boxes:
             if job_id in queue:
                 queue.remove(job_id)
@@ -127,6 +143,9 @@ def test_every_second_is_split_as_counting_second_by_second_does(script: list[Ev
         expected = count.waited[job_id], count.by_others[job_id], count.by_own[job_id]
         assert (delay.waited, delay.by_others, delay.by_own) == pytest.approx(
             [float(part) for part in expected]
+        )
+        assert (so_far.waited, so_far.by_others, so_far.by_own) == pytest.approx(
+            (delay.waited, delay.by_others, delay.by_own)
         )
         assert instance in account.instances()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from fsb_gateway import (
     PoolUnknown,
     ProgrammingResult,
 )
-from fsb_gateway.error import BoxDisconnected, BoxLast
+from fsb_gateway.error import BoxDisconnected, BoxLast, TokenAbsent
 from tests.fake.clock import START, FakeClock
 from tests.unit.fsb_gateway.factory import FIRM_CODE, INSTANCE, make_job
 from tests.unit.fsb_gateway.key_site import Site, add_boxes, install, program, read, slot_files
@@ -208,5 +209,34 @@ def test_removed_key_leaves_nothing_and_its_firm_code_is_free(site: Site) -> Non
         assert not list((site.folder / "keys" / "instance-ca").iterdir())
         await gateway.ensure_firm_key("ins_2", FIRM_CODE, pool="shared")
         assert (await program(gateway, "trf_1", instance_id="ins_2")).signer.instance_id == "ins_2"
+
+    site.run(body)
+
+
+@pytest.mark.parametrize("step", ["retire", "remove"])
+def test_box_that_cannot_destroy_a_key_keeps_no_other_from_it(site: Site, step: str) -> None:
+    async def body(gateway: Gateway) -> None:
+        await add_boxes(gateway, "box-1", "box-2", "box-3")
+        await install(gateway)
+        box = gateway._boxes.seats["box-1"].box
+        destroy = box.forget_key
+
+        async def pulled(firm_code: int, *, key_id: str | None = None, but: str | None = None) -> None:
+            raise TokenAbsent("the token has been pulled")
+
+        def carry_out() -> Awaitable[object]:
+            if step == "retire":
+                return gateway.retire_firm_key(FIRM_CODE)
+            return gateway.remove_firm_key(INSTANCE, FIRM_CODE)
+
+        box.forget_key = pulled  # type: ignore[method-assign]
+        site.away = {"box-2"}
+        with pytest.raises(TokenAbsent):
+            await carry_out()
+        assert slot_files(site) == {"box-1", "box-2"}
+        site.away = set()
+        box.forget_key = destroy  # type: ignore[method-assign]
+        await carry_out()
+        assert slot_files(site) == set()
 
     site.run(body)

@@ -28,7 +28,7 @@ from fsb_gateway import (
     ProgrammingResult,
 )
 from tests.fake.clock import FakeClock
-from tests.unit.fsb_gateway.factory import FIRM_CODE, add_item, make_job, make_steps
+from tests.unit.fsb_gateway.factory import FIRM_CODE, INSTANCE, add_item, make_job, make_steps
 from tests.unit.fsb_gateway.stage import LONG, NOW, Stage, play
 
 
@@ -159,7 +159,7 @@ def test_queue_of_an_instance_is_bounded_and_says_when_to_come_back(tmp_path: Pa
 
 def test_job_past_its_deadline_is_dropped_and_nothing_is_programmed(stage: Stage, clock: FakeClock) -> None:
     async def body() -> None:
-        box = await stage.add(operation_time=timedelta(seconds=1))
+        box = await stage.add(operation_time=timedelta(milliseconds=50))
         for number in range(1, 5):
             await stage.send(f"trf_{number}")
         await stage.at_work(box, "trf_1", "trf_2")
@@ -237,7 +237,7 @@ def test_job_that_a_box_refuses_ends_and_tells_nothing_against_the_box(stage: St
 
 def test_cancelled_job_is_told_to_whoever_waits_and_can_be_sent_again(stage: Stage) -> None:
     async def body() -> None:
-        box = await stage.add(operation_time=timedelta(seconds=1))
+        box = await stage.add(operation_time=timedelta(milliseconds=50))
         for number in (1, 2):
             await stage.send(f"trf_{number}")
         waiting = asyncio.create_task(stage.gateway.program(make_job("trf_3"), wait=LONG))
@@ -263,7 +263,7 @@ def test_cancelled_job_is_told_to_whoever_waits_and_can_be_sent_again(stage: Sta
 
 def test_closing_finishes_what_runs_and_refuses_what_waits(stage: Stage) -> None:
     async def body() -> None:
-        box = await stage.add(operation_time=timedelta(seconds=1))
+        box = await stage.add(operation_time=timedelta(milliseconds=50))
         first = asyncio.create_task(stage.gateway.program(make_job("trf_1"), wait=LONG))
         await stage.at_work(box, "trf_1")
         await stage.send("trf_2")
@@ -294,7 +294,7 @@ def test_several_operations_for_one_container_are_one_run(stage: Stage) -> None:
 
 def test_batch_lets_the_interactive_jobs_of_its_instance_pass(stage: Stage) -> None:
     async def body() -> None:
-        box = await stage.add(operation_time=timedelta(seconds=1))
+        box = await stage.add(operation_time=timedelta(milliseconds=50))
         await stage.send("first")
         await stage.send("second")
         await stage.at_work(box, "first", "second")
@@ -302,5 +302,30 @@ def test_batch_lets_the_interactive_jobs_of_its_instance_pass(stage: Stage) -> N
         await stage.send("now")
         box.finish()
         await stage.at_work(box, "second", "now")
+
+    play(stage, body)
+
+
+def test_unfinished_job_says_how_long_others_have_kept_it_waiting(stage: Stage, clock: FakeClock) -> None:
+    async def body() -> None:
+        box = await stage.add(keys={FIRM_CODE: INSTANCE, 7: "ins_2"}, operation_time=timedelta(seconds=1))
+        await stage.send("other", instance_id="ins_2", firm_code=7)
+        await stage.at_work(box, "other")
+        await stage.send("trf_1")
+        clock.advance(timedelta(seconds=20))
+        pending = await stage.pending("trf_1")
+        assert 20 <= pending.waited.total_seconds() < 30
+        assert pending.waited - pending.caused_by_others < timedelta(milliseconds=1)
+        box.finish()
+        await stage.at_work(box, "trf_1")
+        (job,) = stage.gateway.queue(INSTANCE).jobs
+        clock.advance(timedelta(seconds=20))
+        running = await stage.pending("trf_1")
+        assert running.state == "running"
+        assert 20 <= running.caused_by_others.total_seconds() <= running.waited.total_seconds() < 30
+        assert (job.waited_seconds, job.caused_by_others_seconds) == (
+            running.waited.total_seconds(),
+            running.caused_by_others.total_seconds(),
+        )
 
     play(stage, body)

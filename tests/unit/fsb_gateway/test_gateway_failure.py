@@ -18,12 +18,22 @@ from fsb_gateway import (
     ProgrammingJob,
     ProgrammingResult,
 )
-from fsb_gateway.error import BoxJournalUnwritable, BoxOccupied, BoxPowerLost, BoxTimedOut
+from fsb_gateway.error import (
+    BoxDisconnected,
+    BoxJournalUnwritable,
+    BoxOccupied,
+    BoxPowerLost,
+    BoxTimedOut,
+    UpdateTooLarge,
+)
+from fsb_gateway.journal import Journal
 from tests.fake.clock import FakeClock
 from tests.unit.fsb_gateway.factory import FIRM_CODE, INSTANCE, make_job
 from tests.unit.fsb_gateway.stage import LONG, Stage, play
 
 SLOW = timedelta(seconds=1)
+# A box of this pace is given its next job while it works.
+STEADY = timedelta(milliseconds=50)
 HOUR = timedelta(hours=1)
 
 
@@ -93,7 +103,7 @@ def test_only_box_is_tried_again_when_its_time_has_come_and_the_job_waits_for_it
         assert 4 * SLOW < pending.expected_wait <= 6 * SLOW
         clock.advance(6 * SLOW)
         await stage.until(lambda: len(box.given) == 4, "one more try")
-        await stage.until(lambda: not box.at_work, "it to fail")
+        await stage.until(lambda: not stage.gateway.boxes()[0].running, "it to fail")
         pending = await stage.pending("trf_1")
         assert 9 * SLOW < pending.expected_wait <= 11 * SLOW
         box.answer = lambda job: True
@@ -172,7 +182,7 @@ def test_unforeseen_error_in_a_box_is_its_failure(stage: Stage) -> None:
 
 def test_job_whose_box_went_away_is_unknown_until_the_box_says_that_it_was_done(stage: Stage) -> None:
     async def body() -> None:
-        box = await stage.add(operation_time=SLOW)
+        box = await stage.add(operation_time=STEADY)
         await stage.send("trf_1")
         await stage.send("trf_2")
         await stage.at_work(box, "trf_1", "trf_2")
@@ -242,7 +252,7 @@ def test_first_result_counts_when_the_lost_box_is_back_with_one_while_another_wo
 
 def test_deadline_says_nothing_of_a_job_that_may_have_been_programmed(stage: Stage, clock: FakeClock) -> None:
     async def body() -> None:
-        box = await stage.add(operation_time=SLOW)
+        box = await stage.add(operation_time=STEADY)
         await stage.send("done")
         await stage.send("lost")
         await stage.at_work(box, "done", "lost")
@@ -266,10 +276,10 @@ def test_job_in_doubt_that_waits_for_another_box_is_unknown_also_past_its_deadli
     stage: Stage, clock: FakeClock
 ) -> None:
     async def body() -> None:
-        one = await stage.add("box-1", operation_time=SLOW)
+        one = await stage.add("box-1", operation_time=STEADY)
         await stage.send("trf_1")
         await stage.at_work(one, "trf_1")
-        two = await stage.add("box-2", operation_time=SLOW)
+        two = await stage.add("box-2", operation_time=STEADY)
         one.go_away()
         await stage.until(lambda: stage.gateway.pools()[0].unknown == 1, "the job to be unknown")
         for number in (2, 3):
@@ -388,5 +398,61 @@ def test_gateway_that_starts_anew_waits_for_a_job_that_its_box_is_still_doing(
         await asyncio.sleep(0)
         box.finish()
         assert await waiting == await doing
+
+    play(stage, body)
+
+
+def test_job_that_two_boxes_have_done_is_found_in_one_while_the_other_is_away(
+    stage: Stage, clock: FakeClock
+) -> None:
+    async def body() -> None:
+        one = await stage.add("box-1", operation_time=SLOW)
+        two = await stage.add("box-2", operation_time=SLOW)
+        await stage.send("trf_1")
+        await stage.at_work(one, "trf_1")
+        one.go_away(recording=["trf_1"])
+        await stage.until(lambda: stage.gateway.pools()[0].unknown == 1, "the job to be unknown")
+        clock.advance(10 * SLOW)
+        await stage.at_work(two, "trf_1")
+        two.finish()
+        result = await stage.result("trf_1")
+        assert (result.box, one.has_recorded("trf_1")) == ("box-2", True)
+        assert await stage.gateway.find("trf_1") == result
+        assert await stage.send("trf_1") == result
+        two.go_away()
+        with pytest.raises(FsbUnavailable):
+            await stage.gateway.find("trf_1")
+
+    play(stage, body)
+
+
+def test_box_that_is_gone_for_good_takes_its_doubts_with_it_even_if_its_files_stay(
+    stage: Stage, clock: FakeClock
+) -> None:
+    async def body() -> None:
+        box = await stage.add(operation_time=SLOW)
+        await stage.send("trf_1")
+        await stage.at_work(box, "trf_1")
+        box.go_away()
+        await stage.until(lambda: stage.gateway.pools()[0].unknown == 1, "the job to be unknown")
+        clock.advance(HOUR)
+        used = Journal(stage.folder / "journals" / "box-1.journal", clock=clock)
+        with pytest.raises(BoxJournalUnwritable):
+            await stage.gateway.remove_box("box-1")
+        used.close()
+        with pytest.raises(BoxDisconnected):
+            await stage.gateway.find("trf_1")
+        await stage.gateway.remove_box("box-1")
+
+    play(stage, body)
+
+
+def test_refused_job_is_no_failure_of_its_box(stage: Stage) -> None:
+    async def body() -> None:
+        await stage.add(answer=lambda job: UpdateTooLarge("too much"))
+        with pytest.raises(UpdateTooLarge):
+            await stage.gateway.program(make_job(), wait=LONG)
+        report = stage.gateway.boxes()[0]
+        assert (report.failures, report.error, report.consecutive_failures) == ({}, None, 0)
 
     play(stage, body)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -18,6 +17,7 @@ from fsb_gateway import (
     BoxSpecInvalid,
     FirmKeyMissing,
     FsbUnavailable,
+    JobMalformed,
     JobPending,
     PoolDrained,
     PoolForeign,
@@ -26,11 +26,13 @@ from fsb_gateway import (
 )
 from fsb_gateway.box_driver import Faults
 from tests.fake.clock import START, FakeClock
-from tests.unit.fsb_gateway.factory import FIRM_CODE, INSTANCE, box_spec, make_job
+from tests.unit.fsb_gateway.factory import FIRM_CODE, INSTANCE, add_item, box_spec, make_job, make_steps
 from tests.unit.fsb_gateway.stage import LONG, Stage, play
 
 HOUR = timedelta(hours=1)
 SLOW = timedelta(seconds=1)
+# A box of this pace is given its next job while it works.
+STEADY = timedelta(milliseconds=50)
 
 
 @pytest.fixture
@@ -40,8 +42,8 @@ def stage(tmp_path: Path, clock: FakeClock) -> Stage:
 
 def test_two_boxes_share_the_jobs_and_an_idle_one_never_waits_for_staged_work(stage: Stage) -> None:
     async def body() -> None:
-        one = await stage.add("box-1", operation_time=SLOW)
-        two = await stage.add("box-2", operation_time=SLOW)
+        one = await stage.add("box-1", operation_time=STEADY)
+        two = await stage.add("box-2", operation_time=STEADY)
         for number in range(3):
             await stage.send(f"trf_{number}")
         await stage.at_work(one, "trf_0")
@@ -71,7 +73,9 @@ def test_jobs_of_one_instance_spread_over_its_boxes(stage: Stage) -> None:
     play(stage, body)
 
 
-@pytest.mark.parametrize(("microseconds", "reserve"), [(100, 8), (1000, 5), (5000, 1), (1_000_000, 1)])
+@pytest.mark.parametrize(
+    ("microseconds", "reserve"), [(100, 8), (1000, 5), (5000, 1), (100_000, 1), (150_000, 0)]
+)
 def test_box_has_5_ms_of_work_in_reserve_and_8_jobs_at_most(
     stage: Stage, microseconds: int, reserve: int
 ) -> None:
@@ -84,10 +88,29 @@ def test_box_has_5_ms_of_work_in_reserve_and_8_jobs_at_most(
     play(stage, body)
 
 
+def test_no_job_is_staged_behind_a_long_one_which_the_next_box_may_outrun(stage: Stage) -> None:
+    async def body() -> None:
+        pace = timedelta(milliseconds=20)
+        one = await stage.add("box-1", operation_time=pace)
+        two = await stage.add("box-2", operation_time=pace)
+        many = tuple(add_item(f"lic_{number}") for number in range(1000))
+        await stage.send("long", steps=make_steps(0, many))
+        for number in range(5):
+            await stage.send(f"trf_{number}")
+        await stage.until(lambda: len(two.at_work) == 2, "the other box to have a job in reserve")
+        for _ in range(5):
+            await stage.until(lambda: two.at_work, "the other box to have the next one")
+            two.finish()
+        await stage.result("trf_4")
+        assert (one.given, len(two.given)) == (["long"], 5)
+
+    play(stage, body)
+
+
 def test_job_only_goes_to_a_box_with_its_key(stage: Stage) -> None:
     async def body() -> None:
-        one = await stage.add("box-1", keys={7: "ins_2"}, operation_time=SLOW)
-        two = await stage.add("box-2", keys={FIRM_CODE: INSTANCE}, operation_time=SLOW)
+        one = await stage.add("box-1", keys={7: "ins_2"}, operation_time=STEADY)
+        two = await stage.add("box-2", keys={FIRM_CODE: INSTANCE}, operation_time=STEADY)
         for number in range(4):
             await stage.send(f"trf_{number}")
         await stage.until(
@@ -169,8 +192,8 @@ def test_end_of_a_loan_wakes_the_waiting_jobs_by_itself(tmp_path: Path) -> None:
 
 def test_drained_box_finishes_what_it_has_and_a_pool_of_them_refuses_new_jobs(stage: Stage) -> None:
     async def body() -> None:
-        one = await stage.add("box-1", operation_time=SLOW)
-        two = await stage.add("box-2", keys={}, operation_time=SLOW)
+        one = await stage.add("box-1", operation_time=STEADY)
+        two = await stage.add("box-2", keys={}, operation_time=STEADY)
         for number in range(3):
             await stage.send(f"trf_{number}")
         await stage.at_work(one, "trf_0", "trf_1")
@@ -200,7 +223,6 @@ def test_drained_box_finishes_what_it_has_and_a_pool_of_them_refuses_new_jobs(st
         ("journal_unwritable", "box_journal_unwritable"),
         ("token_absent", "token_absent"),
         ("token_pin_wrong", "token_pin_wrong"),
-        ("transactions_exhausted", "transactions_exhausted"),
     ],
 )
 def test_job_for_a_pool_without_a_working_box_waits_and_says_why(
@@ -220,6 +242,38 @@ def test_job_for_a_pool_without_a_working_box_waits_and_says_why(
         box.become("ready")
         assert isinstance(await stage.result("trf_1"), ProgrammingResult)
         assert stage.gateway.pools()[0].reason is None
+
+    play(stage, body)
+
+
+def test_instance_that_has_sent_nothing_is_shown_the_pool_that_it_says(stage: Stage) -> None:
+    async def body() -> None:
+        box = await stage.add("box-1")
+        await stage.gateway.ensure_box(replace(box.spec, drained=True))
+        assert stage.gateway.queue("ins_9").pool is None
+        seen = stage.gateway.queue("ins_9", pool="shared")
+        assert (seen.pool, seen.reason, seen.waiting) == ("shared", "pool_drained", 0)
+        assert seen.expected_wait_p95_seconds >= seen.expected_wait_seconds >= HOUR.total_seconds()
+
+    play(stage, body)
+
+
+def test_instance_that_has_moved_is_shown_its_new_pool_and_never_a_foreign_one(stage: Stage) -> None:
+    async def body() -> None:
+        await stage.add("box-1", answer=lambda job: True)
+        await stage.add("box-2", "north", state="token_pin_wrong")
+        await stage.add("box-3", "theirs", owner="ins_2")
+        assert isinstance(await stage.gateway.program(make_job(), wait=LONG), ProgrammingResult)
+        assert stage.gateway.queue(INSTANCE).pool == "shared"
+        moved = stage.gateway.queue(INSTANCE, pool="north")
+        assert (moved.pool, moved.reason, moved.jobs_done) == ("north", "token_pin_wrong", 0)
+        assert stage.gateway.queue("ins_2", pool="shared").pool == "theirs", "its own is the one it may use"
+        for pool, reason in (("theirs", "pool_foreign"), ("nowhere", "pool_unknown")):
+            refused = stage.gateway.queue(INSTANCE, pool=pool)
+            assert (refused.pool, refused.reason, refused.position) == (None, reason, 0)
+            assert refused.expected_wait_seconds >= HOUR.total_seconds()
+        with pytest.raises(JobMalformed):
+            stage.gateway.queue(INSTANCE, pool="no name\n")
 
     play(stage, body)
 
@@ -281,8 +335,8 @@ def test_box_joins_while_jobs_wait_and_takes_them(stage: Stage) -> None:
 
 def test_box_with_work_stays_and_the_last_box_takes_its_pool_with_it(stage: Stage) -> None:
     async def body() -> None:
-        one = await stage.add("box-1", operation_time=SLOW)
-        two = await stage.add("box-2", keys={}, operation_time=SLOW)
+        one = await stage.add("box-1", operation_time=STEADY)
+        two = await stage.add("box-2", keys={}, operation_time=STEADY)
         for number in range(3):
             await stage.send(f"trf_{number}")
         await stage.at_work(one, "trf_0", "trf_1")
@@ -342,6 +396,33 @@ def test_impossible_box_is_refused_and_nothing_is_written(stage: Stage, spec: Bo
     play(stage, body)
 
 
+def test_pool_gets_no_owner_while_others_have_unfinished_jobs_there(stage: Stage) -> None:
+    async def body() -> None:
+        box = await stage.add(keys={FIRM_CODE: INSTANCE, 7: "ins_2"}, operation_time=SLOW)
+        for number in range(2):
+            await stage.send(f"trf_{number}")
+        await stage.at_work(box, "trf_0")
+        await stage.gateway.cancel("trf_1")
+        owned = replace(box.spec, owner="ins_2")
+        for state in ("running", "unknown"):
+            with pytest.raises(BoxSpecInvalid) as caught:
+                await stage.gateway.ensure_box(owned)
+            assert (caught.value.detail["field"], stage.gateway.pools()[0].owner) == ("owner", None)
+            if state == "running":
+                box.go_away(recording=["trf_0"])
+                await stage.until(lambda: stage.gateway.pools()[0].unknown, "the job to be unknown")
+        box.come_back()
+        await stage.result("trf_0")
+        await stage.send("own_1", instance_id="ins_2", firm_code=7)
+        await stage.gateway.ensure_box(owned)
+        assert stage.gateway.pools()[0].owner == "ins_2"
+        with pytest.raises(PoolForeign):
+            await stage.send("trf_3")
+        await stage.gateway.ensure_box(replace(owned, owner=None))
+
+    play(stage, body)
+
+
 def test_changed_box_is_told_also_when_it_was_away(stage: Stage) -> None:
     async def body() -> None:
         box = await stage.add()
@@ -355,75 +436,6 @@ def test_changed_box_is_told_also_when_it_was_away(stage: Stage) -> None:
         assert box.specs == [box_spec(), slow]
 
     play(stage, body)
-
-
-def test_gateway_that_starts_anew_brings_its_boxes_up_by_itself(stage: Stage, clock: FakeClock) -> None:
-    async def first() -> None:
-        await stage.add("box-1", operation_time=SLOW, drained=True)
-        await stage.add("own-1", "own", owner="ins_2", transactions="pay_per_use", transactions_loaded=9)
-        await stage.add("box-9", "own", owner="ins_2")
-        await stage.gateway.remove_box("box-9")
-
-    play(stage, first)
-    (stage.folder / "box" / "broken.json").write_bytes(b'{"pool"')
-    again = Stage(stage.folder, clock)
-
-    async def second() -> None:
-        await again.gateway.start()
-        specs = {name: box.spec for name, box in again.boxes.items()}
-        assert specs == {name: box.spec for name, box in stage.boxes.items() if name != "box-9"}
-        assert {pool.name: pool.owner for pool in again.gateway.pools()} == {"shared": None, "own": "ins_2"}
-
-    play(again, second)
-
-
-def test_no_job_is_given_before_the_boxes_of_last_time_were_heard(stage: Stage, clock: FakeClock) -> None:
-    done: dict[str, Any] = {}
-
-    async def first() -> None:
-        one = await stage.add("box-1", answer=lambda job: True)
-        await stage.add("box-2", keys={})
-        done["result"] = await stage.gateway.program(make_job(), wait=LONG)
-        done["records"] = one.records
-
-    play(stage, first)
-    again = Stage(stage.folder, clock)
-    again.options = {name: {"answer": lambda job: True} for name in ("box-1", "box-2")}
-    again.options["box-1"]["state"] = "starting"
-
-    async def second() -> None:
-        starting = asyncio.create_task(again.gateway.start())
-        await again.until(lambda: len(again.boxes) == 2, "the boxes to be made")
-        await again.send("trf_2")
-        again.boxes["box-1"].records = done["records"]
-        assert again.boxes["box-2"].given == []
-        again.boxes["box-1"].come_back()
-        await starting
-        assert await again.gateway.program(make_job(), wait=LONG) == done["result"]
-        await again.result("trf_2")
-        assert sorted(job for box in again.boxes.values() for job in box.given) == ["trf_2"]
-
-    play(again, second)
-
-
-def test_box_that_does_not_come_is_not_waited_for_longer_than_two_seconds(
-    stage: Stage, clock: FakeClock
-) -> None:
-    async def first() -> None:
-        await stage.add("box-1")
-        await stage.add("box-2")
-
-    play(stage, first)
-    again = Stage(stage.folder, clock)
-    again.options = {"box-1": {"state": "starting"}, "box-2": {"answer": lambda job: True}}
-
-    async def second() -> None:
-        begun = clock.monotonic()
-        await again.gateway.start()
-        assert 2 <= clock.monotonic() - begun < 10
-        assert isinstance(await again.gateway.program(make_job(), wait=LONG), ProgrammingResult)
-
-    play(again, second)
 
 
 def test_box_report_warns_of_transactions_that_run_out(stage: Stage) -> None:
@@ -450,5 +462,18 @@ def test_removed_journal_that_another_process_uses_is_told(stage: Stage, clock: 
         used.close()
         await stage.gateway.remove_box("own-1")
         assert not list((stage.folder / "journals").iterdir())
+
+    play(stage, body)
+
+
+def test_box_whose_process_has_ended_is_reported_with_the_time_of_its_next_start(
+    stage: Stage, clock: FakeClock
+) -> None:
+    async def body() -> None:
+        box = await stage.add()
+        assert stage.gateway.boxes()[0].retry_at is None
+        box.go_away()
+        box.retry_at = clock.now() + SLOW
+        assert stage.gateway.boxes()[0].retry_at == box.retry_at
 
     play(stage, body)

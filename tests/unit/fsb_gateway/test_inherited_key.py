@@ -247,3 +247,20 @@ def test_lost_ca_of_an_old_directory_is_not_replaced(
     with pytest.raises(KeyDamaged):
         keystore.issue(bind("key_2", OTHER, instance="ins_1"), public_der(p256("x").public_key()))
     assert start(tmp_path, clock).unreadable == {FIRM_CODE}
+
+
+def test_key_that_cannot_be_taken_over_costs_its_own_firm_code_until_it_can(
+    old: OldDirectory, tmp_path: Path, clock: FakeClock
+) -> None:
+    for firm_code in (FIRM_CODE, OTHER):
+        old.add("ins_1", firm_code, "shared")
+    path = tmp_path / "slots" / "box-1" / f"{FIRM_CODE}.json"
+    path.parent.mkdir(parents=True)
+    path.write_text("{")
+    driver = start(tmp_path, clock)
+    assert signs(driver, OTHER)
+    assert driver.unreadable == {FIRM_CODE}
+    path.unlink()
+    driver.reload()
+    assert signs(driver)
+    assert driver.unreadable == frozenset()

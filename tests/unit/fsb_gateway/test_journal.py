@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from fsb_gateway import journal_total
 from fsb_gateway.error import BoxJournalDamaged, BoxJournalUnwritable, JobIdReused
-from fsb_gateway.journal import Finished, Journal
+from fsb_gateway.journal import Finished, Journal, remove_journal
 from tests.fake.clock import FakeClock
 
 
@@ -274,4 +275,91 @@ def test_newest_jobs_are_named_the_oldest_of_them_first(path: Path, clock: FakeC
         journal.append([finished(number)])
     assert journal.newest(10) == ["job-0", "job-1", "job-2", "job-3"]
     assert journal.newest(2) == ["job-2", "job-3"]
+    journal.close()
+
+
+def set_aside(path: Path) -> None:
+    for each in (path, path.with_name(path.name + ".1")):
+        if each.exists():
+            each.rename(each.with_name("aside " + each.name))
+
+
+def test_total_outlives_a_journal_that_was_damaged_anywhere_and_set_aside(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """All but the damaged group says what was spent; the last one has it all."""
+    first = tmp_path / "first.journal"
+    journal = Journal(first, clock=clock)
+    for number in range(3):
+        journal.append([finished(number, transactions=2), finished(number + 10, transactions=1)])
+    size = first.stat().st_size
+    journal.close()
+    whole = first.read_bytes()
+    for position in range(0, size * 2 // 3 - 1):
+        path = tmp_path / str(position) / "box.journal"
+        path.parent.mkdir()
+        path.write_bytes(whole[:position] + bytes([whole[position] ^ 0x10]) + whole[position + 1 :])
+        with pytest.raises(BoxJournalDamaged):
+            Journal(path, clock=clock)
+        set_aside(path)
+        again = Journal(path, clock=clock)
+        assert again.spent == 9
+        again.append([finished(20, transactions=1)])
+        assert again.spent == 10
+        again.close()
+
+
+def test_total_of_the_last_start_outlives_a_journal_that_is_gone(path: Path, clock: FakeClock) -> None:
+    journal = Journal(path, clock=clock)
+    journal.append([finished(0, transactions=3)])
+    journal.close()
+    Journal(path, clock=clock).close()
+    set_aside(path)
+    journal = Journal(path, clock=clock)
+    assert journal.spent == 3
+    journal.close()
+    remove_journal(path)
+    journal = Journal(path, clock=clock)
+    assert journal.spent == 0, "a box of the same name is another one"
+    journal.close()
+
+
+def test_total_that_cannot_be_read_or_written_stops_the_box_only_if_nobody_else_knows_it(
+    path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal(path, clock=clock)
+    journal.append([finished(0, transactions=3)])
+    journal.close()
+    beside = path.with_name("box.journal.spent")
+
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(journal_total, "replace_file", full)
+        journal = Journal(path, clock=clock)
+        assert (journal.spent, "job-0" in journal) == (3, True)
+        journal.close()
+    beside.write_text("?")
+    Journal(path, clock=clock).close()
+    assert beside.read_text() == "3"
+    beside.write_text("?")
+    set_aside(path)
+    with pytest.raises(BoxJournalDamaged):
+        Journal(path, clock=clock)
+
+
+def test_total_of_the_newer_file_counts_when_the_older_one_is_damaged(path: Path, clock: FakeClock) -> None:
+    journal = Journal(path, clock=clock, generation_bytes=1)
+    for number in range(2):
+        journal.append([finished(number, transactions=1)])
+    journal.append([finished(2, transactions=1), finished(3, transactions=1)])
+    journal.close()
+    older = path.with_name("box.journal.1")
+    older.write_bytes(b"?" + older.read_bytes()[1:])
+    with pytest.raises(BoxJournalDamaged):
+        Journal(path, clock=clock)
+    set_aside(path)
+    journal = Journal(path, clock=clock)
+    assert journal.spent == 4
     journal.close()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import stat
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP384R1, generate_pri
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fsb_gateway import Algorithm, Keystore
+from fsb_gateway.driver.software import SoftwareDriver
 from fsb_gateway.error import (
     FirmCodeNotOwned,
     FirmKeyConflict,
@@ -27,7 +29,7 @@ from fsb_gateway.key.record import FirmKeyRecord, PlannedKey, certified_key, fin
 from fsb_gateway.key.transport import public_der
 from fsb_gateway.report import FormerKey
 from tests.fake.clock import START, FakeClock
-from tests.unit.fsb_gateway.factory import bind, p256
+from tests.unit.fsb_gateway.factory import bind, box_spec, p256
 
 
 @pytest.fixture
@@ -313,3 +315,24 @@ def test_two_at_once_get_the_same_authorities(folder: Path, clock: FakeClock) ->
 
     with ThreadPoolExecutor(8) as threads:
         assert len(set(threads.map(ensure, range(16)))) == 1
+
+
+@pytest.mark.parametrize("key", [None, bytes(32)], ids=["key in the directory", "key elsewhere"])
+def test_directory_that_is_gone_while_boxes_have_keys_of_it_is_never_begun_anew(
+    folder: Path, clock: FakeClock, key: bytes | None
+) -> None:
+    keystore = Keystore(folder, clock=clock, key_encryption_key=key)
+    driver = SoftwareDriver(folder.with_name("slots") / "box-1", box_spec(), keystore=keystore)
+    made = driver.generate(bind())
+    shutil.rmtree(folder)
+    before = Keystore(folder, clock=clock, key_encryption_key=key) if key else None
+    if before is not None:
+        # A key that was made before the first root has no certificate of a lost one.
+        before.ensure_root()
+        driver.use(bind(), before.issue(bind(), made))
+        shutil.rmtree(folder)
+    with pytest.raises((KeyEncryptionKeyMissing, KeyDamaged)) as caught:
+        Keystore(folder, clock=clock, key_encryption_key=key).ensure_root()
+    assert isinstance(caught.value, KeyDamaged if key else KeyEncryptionKeyMissing)
+    assert not (folder / "key-encryption.key").exists()
+    assert not (folder / "root.json").exists()

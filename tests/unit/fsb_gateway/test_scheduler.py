@@ -313,3 +313,19 @@ def test_shares_are_exact_after_more_work_than_a_float_could_count() -> None:
         fill(queue, "c", 30, first=200, weight=9)
         orders.append(drained(queue))
     assert orders[0] == orders[1]
+
+
+def test_job_that_costs_too_much_does_not_hold_up_a_cheaper_one_of_the_same_instance() -> None:
+    queue = FairQueue()
+    asked: list[str] = []
+    for number, cost in enumerate((11, 11, 1, 11)):
+        queue.put(queued_job(number, "a", cost=cost), at=0.0)
+
+    def can_serve(job: ProgrammingJob) -> bool:
+        asked.append(job.job_id)
+        return job.cost <= 10
+
+    taken = queue.take(can_serve=can_serve)
+    assert taken is not None
+    assert taken.job_id == "job-2"
+    assert "job-1" not in asked

@@ -106,7 +106,7 @@ def test_slot_file_with_another_public_key_opens_nothing(
 def test_key_under_another_key_encryption_key_is_unreadable(
     driver: SoftwareDriver, slots: Path, tmp_path: Path, clock: FakeClock
 ) -> None:
-    foreign = Keystore(tmp_path / "other keys", clock=clock)
+    foreign = Keystore(tmp_path / "elsewhere" / "keys", clock=clock)
     other = SoftwareDriver(slots / "box-1", box_spec(), keystore=foreign)
     assert other.unreadable == {FIRM_CODE}
     with pytest.raises(KeyDamaged):

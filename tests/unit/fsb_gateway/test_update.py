@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,9 +20,11 @@ from fsb_gateway.error import (
     FileMalformed,
     UpdateForOtherContainer,
     UpdateTampered,
+    UpdateTooLarge,
     UpdateUntrusted,
 )
-from fsb_gateway.file_format.armour import read_armour, write_armour
+from fsb_gateway.file_format import update
+from fsb_gateway.file_format.armour import SIZE_LIMIT, read_armour, write_armour
 from fsb_gateway.file_format.base64url import decode_base64url
 from fsb_gateway.file_format.jose import encode_segment, encrypt_token, sign_token
 from fsb_gateway.file_format.key import public_jwk, thumbprint
@@ -243,3 +246,19 @@ def test_container_key_off_the_curve_is_refused() -> None:
     key = public_jwk(KEY)
     with pytest.raises(FileMalformed):
         write(job=make_job(container_key={**key, "y": key["x"]}))
+
+
+def test_update_that_no_container_would_read_is_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = tuple(
+        replace(add_item(f"lic_{number}"), product={"text": "許" * 2000, "product_code": 7})
+        for number in range(50)
+    )
+    with pytest.raises(UpdateTooLarge) as caught:
+        write(job=make_job(steps=make_steps(0, texts)))
+    assert caught.value.detail["limit"] == SIZE_LIMIT
+    exactly = len(write())
+    monkeypatch.setattr(update, "SIZE_LIMIT", exactly)
+    assert len(write()) == exactly
+    monkeypatch.setattr(update, "SIZE_LIMIT", exactly - 1)
+    with pytest.raises(UpdateTooLarge):
+        write()

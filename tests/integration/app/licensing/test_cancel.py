@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from app.core.command import Command
-from app.core.db import Database
-from app.core.errors import DomainError
+from app.core.db import Database, Tx
+from app.core.errors import DatabaseUnavailable, DomainError, OperationIdReused
 from app.core.ids import TransferId
 from app.core.origin import Actor, Origin
-from app.licensing import LicenseState, Programmer, Shown, Transfer, TransferState
+from app.licensing import (
+    ItemDraft,
+    LicenseState,
+    ProductOptions,
+    Programmer,
+    Shown,
+    Transfer,
+    TransferState,
+)
 from app.licensing.errors import TransferIssued, TransferNotFound
 from fsb_gateway import (
     FsbUnavailable,
@@ -28,6 +37,7 @@ from fsb_gateway import (
 from tests.fake.killed import Killed
 from tests.fake.programmer import PassedOn, QueueingGateway
 from tests.integration.app.licensing.world import (
+    FIRM_CODE,
     NO_WAIT,
     PATIENCE,
     Boxes,
@@ -317,6 +327,41 @@ def test_line_that_dies_between_queue_and_books_has_cancelled_nothing(world: Wor
     world.check_books()
 
 
+@pytest.mark.parametrize("op_id", ["erp:1", "erp:2"])
+def test_key_that_was_used_for_something_else_leaves_the_job_in_its_queue(
+    world: World, gateway: QueueingGateway, op_id: str
+) -> None:
+    request = collecting(world.device().context(), world.ticket())
+    reserved = world.transfer(request, Command(op_id="erp:1", fingerprint="start"), wait=NO_WAIT)
+    world.items.add_item(
+        ItemDraft(sku="B", name="B", options=ProductOptions(product_code=1)), Command(op_id="erp:2")
+    )
+    gateway.jobs.clear()
+    with nothing_changes(world.db), pytest.raises(OperationIdReused):
+        world.run(
+            world.transfers.cancel_transfer(reserved.transfer_id, Command(op_id=op_id, fingerprint="cancel"))
+        )
+    assert (gateway.cancelled, gateway.open_jobs, gateway.jobs) == ([], [reserved.transfer_id], [])
+
+
+def test_job_whose_transfer_cannot_be_rolled_back_is_sent_again_at_once(
+    world: World, gateway: QueueingGateway
+) -> None:
+    def refuse(_tx: Tx) -> None:
+        raise DatabaseUnavailable("full")
+
+    device, ticket = world.device(), world.ticket()
+    reserved = reserve(world, device, ticket)
+    with nothing_changes(world.db), pytest.raises(DatabaseUnavailable):
+        world.run(world.transfers.cancel_transfer(reserved.transfer_id, Command(charge=refuse)))
+    assert gateway.cancelled == gateway.open_jobs == [reserved.transfer_id]
+    world.run(gateway.do(reserved.transfer_id))
+    world.clock.advance(timedelta(seconds=2))
+    world.run(world.transfers.drive_due())
+    device.apply(world.transfers.get_transfer(reserved.transfer_id))
+    world.check_books()
+
+
 # Who is not the vendor has to show something.
 
 
@@ -349,6 +394,47 @@ def test_stranger_who_knows_the_transfers_id_cancels_nothing(world: World) -> No
         ):
             with pytest.raises(TransferNotFound):
                 cancel(world, reserved.transfer_id, shown=what)
+
+
+def test_file_that_somebody_has_kept_cancels_nothing(world: World, gateway: QueueingGateway) -> None:
+    device, ticket = world.device(), world.ticket(2)
+    kept = [device.context()]
+    first, second = world.ids(ticket)
+    early = world.transfer(collecting(device.context(), ticket, [first]), wait=NO_WAIT)
+    kept.append(device.context())
+    world.run(gateway.do(early.transfer_id))
+    world.clock.advance(timedelta(seconds=1))
+    world.run(world.transfers.drive_due())
+    device.apply(world.transfers.get_transfer(early.transfer_id))
+    kept.append(device.context())
+    request = collecting(device.context(), ticket, [second])
+    reserved = world.transfer(request, wait=NO_WAIT)
+    elsewhere = replace(device.context(), firm_code=FIRM_CODE + 1)
+    with nothing_changes(world.db):
+        for file in (*kept, elsewhere):
+            with pytest.raises(TransferNotFound):
+                cancel(world, reserved.transfer_id, shown=shown(context=file))
+    ended, _ = cancel(world, reserved.transfer_id, shown=shown(context=request.context))
+    assert ended.reason == "cancelled"
+    world.check_books()
+
+
+def test_file_that_a_transfer_was_asked_for_with_cancels_it_whatever_came_in_between(
+    world: World, gateway: QueueingGateway
+) -> None:
+    device, ticket = world.device(), world.ticket(2)
+    first, second = world.ids(ticket)
+    early = world.transfer(collecting(device.context(), ticket, [first]), wait=NO_WAIT)
+    world.run(gateway.do(early.transfer_id))
+    world.clock.advance(timedelta(seconds=1))
+    world.run(world.transfers.drive_due())
+    request = collecting(device.context(), ticket, [second])
+    reserved = world.transfer(request, wait=NO_WAIT)
+    device.apply(world.transfers.get_transfer(early.transfer_id))
+    world.confirm(early, device.receipt())
+    ended, _ = cancel(world, reserved.transfer_id, shown=shown(context=request.context))
+    assert ended.reason == "cancelled"
+    world.check_books()
 
 
 def test_transfer_without_a_ticket_is_not_cancelled_by_showing_none(world: World) -> None:

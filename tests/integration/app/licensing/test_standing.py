@@ -1,4 +1,4 @@
-"""What callers of a slow, lost or silent box see, and that sweeps lose and starve nobody."""
+"""What callers of a slow, lost or silent box see, and what is waited for."""
 
 from __future__ import annotations
 
@@ -12,8 +12,12 @@ import pytest
 from app.core.command import Command
 from app.core.db import Database
 from app.core.errors import DomainError
-from app.core.ids import TransferId
-from app.licensing import Deadlines, Standing, Transfer, TransferState
+from app.licensing import (
+    Deadlines,
+    Standing,
+    Transfer,
+    TransferState,
+)
 from app.licensing.errors import TransferRolledBack
 from app.licensing.transfer.programmer import ANSWER_WITHIN
 from fsb_gateway import (
@@ -23,7 +27,7 @@ from fsb_gateway import (
     FsbUnavailable,
     PoolDrained,
     PoolWithoutBox,
-    ProgrammingResult,
+    ProgrammingJob,
 )
 from fsb_gateway.error import BoxDisconnected
 from tests.fake.programmer import QueueingGateway
@@ -35,7 +39,6 @@ from tests.integration.app.licensing.world import (
     Boxes,
     World,
     collecting,
-    nothing_changes,
 )
 
 SECOND = timedelta(seconds=1)
@@ -46,6 +49,8 @@ WAITING = Standing(
     expected_wait=timedelta(seconds=7),
     expected_wait_p95=timedelta(seconds=11),
     others_share=0.25,
+    waited=timedelta(seconds=5),
+    caused_by_others=timedelta(seconds=2),
 )
 
 
@@ -129,7 +134,13 @@ def test_repeat_that_joins_a_waiting_request_learns_the_same(world: World) -> No
 class Silent(QueueingGateway):
     """A gateway that takes connections and says nothing."""
 
+    async def program(self, job: ProgrammingJob, *, wait: timedelta) -> Any:
+        await asyncio.Event().wait()
+
     async def find(self, job_id: str, *, wait: timedelta = NO_WAIT) -> Any:
+        await asyncio.Event().wait()
+
+    async def queue(self, instance_id: str, *, pool: str | None = None) -> Any:
         await asyncio.Event().wait()
 
 
@@ -143,6 +154,31 @@ def test_gateway_that_hangs_keeps_nobody_who_only_asks(world: World, boxes: Boxe
 
     found = world.run(ask())
     assert found.standing == Standing(state="unknown", reason="fsb_unavailable")
+
+
+def test_gateway_that_hangs_keeps_callers_and_sweeps_little_longer_than_they_wait(
+    world: World, boxes: Boxes
+) -> None:
+    line = world.line(Silent(boxes.client))
+    request = collecting(world.device().context(), world.ticket())
+
+    async def start() -> Transfer | None:
+        async with asyncio.timeout(2 * ANSWER_WITHIN.total_seconds()):
+            transfer, _ = await line.start_transfer(request, Command(), wait=SECOND)
+            return transfer
+
+    async def sweep() -> int:
+        async with asyncio.timeout(3 * ANSWER_WITHIN.total_seconds()):
+            return await line.drive_due() + await line.drive_forgotten()
+
+    reserved = world.run(start())
+    assert reserved is not None
+    assert (reserved.state, reserved.standing and reserved.standing.reason) == (
+        TransferState.RESERVED,
+        "fsb_unavailable",
+    )
+    world.clock.advance(2 * SECOND)
+    assert world.run(sweep()) == 1
 
 
 def test_transfer_that_has_ended_asks_nobody(world: World, gateway: QueueingGateway) -> None:
@@ -254,90 +290,6 @@ def test_outcome_that_stays_unknown_is_given_up_and_what_was_made_is_thrown_away
     device.apply(anew)
     assert (world.activations().used, world.activations().open) == (1, 0)
     world.check_books()
-
-
-# Sweeps.
-
-
-def test_fifty_slow_transfers_keep_none_from_being_driven(world: World, gateway: QueueingGateway) -> None:
-    reserved = [reserve(world, number) for number in range(50)]
-    world.run(gateway.do(reserved[-1].transfer_id))
-    world.clock.advance(SECOND)
-    gateway.jobs.clear()
-
-    async def sweep() -> int:
-        # One after the other they would take ten seconds.
-        async with asyncio.timeout(8):
-            return await world.transfers.drive_due(wait=timedelta(milliseconds=200))
-
-    assert world.run(sweep()) == 50
-    assert {job.job_id for job in gateway.jobs} == {each.transfer_id for each in reserved}
-    assert world.transfers.get_transfer(reserved[-1].transfer_id).state is TransferState.ISSUED
-
-
-def test_everything_a_gateway_has_forgotten_is_sent_again_in_one_sweep(
-    world: World, gateway: QueueingGateway
-) -> None:
-    reserved = [reserve(world, number).transfer_id for number in range(60)]
-    world.clock.advance(SECOND + timedelta(milliseconds=1))
-    gateway.jobs.clear()
-    assert world.run(world.transfers.drive_forgotten()) == 0, "all of it is waiting there"
-    assert gateway.jobs == []
-    gateway.start_anew()
-    assert world.run(world.transfers.drive_forgotten()) == 60
-    assert {job.job_id for job in gateway.jobs} == set(reserved)
-    assert world.run(world.transfers.drive_forgotten()) == 0
-    world.check_books()
-
-
-def test_what_a_box_has_done_is_fetched_before_it_is_due(world: World, gateway: QueueingGateway) -> None:
-    first, second = reserve(world, 1), reserve(world, 2)
-    world.clock.advance(SECOND + timedelta(milliseconds=1))
-    world.run(world.transfers.drive_due())
-    made = world.run(gateway.do(second.transfer_id))
-    assert isinstance(made, ProgrammingResult)
-    assert world.run(world.transfers.drive_forgotten()) == 1
-    states = [world.transfers.get_transfer(each.transfer_id).state for each in (first, second)]
-    assert states == [TransferState.RESERVED, TransferState.ISSUED]
-
-
-def test_part_of_a_long_queue_that_is_not_listed_is_not_taken_for_forgotten(
-    world: World, gateway: QueueingGateway
-) -> None:
-    reserved = [reserve(world, number).transfer_id for number in range(6)]
-    gateway.queue_limit_of_list = 2
-    world.clock.advance(SECOND + timedelta(milliseconds=1))
-    gateway.jobs.clear()
-    assert world.run(world.transfers.drive_forgotten()) == 0
-    world.run(gateway.do(reserved[5]))
-    assert world.run(world.transfers.drive_forgotten()) == 4, "one of these four is done"
-    assert world.transfers.get_transfer(TransferId(reserved[5])).state is TransferState.ISSUED
-    assert {job.job_id for job in gateway.jobs} == set(reserved[2:])
-
-
-def test_gateway_that_is_away_is_left_to_the_lease(world: World, gateway: QueueingGateway) -> None:
-    reserve(world)
-    world.clock.advance(SECOND + timedelta(milliseconds=1))
-    gateway.trouble = FsbUnavailable("gone")
-    with nothing_changes(world.db):
-        assert world.run(world.transfers.drive_forgotten()) == 0
-
-
-def test_left_over_of_a_killed_process_is_sent_at_once_and_waited_for_by_nobody(
-    world: World, gateway: QueueingGateway
-) -> None:
-    reserved = [reserve(world, number).transfer_id for number in range(20)]
-    gateway.start_anew()
-    gateway.jobs.clear()
-    anew = world.line(gateway)
-    before = world.clock.now() + SECOND
-
-    async def take_up() -> int:
-        async with asyncio.timeout(10):
-            return await anew.drive_left_over(before=before)
-
-    assert world.run(take_up()) == 20
-    assert {job.job_id for job in gateway.jobs} == set(reserved)
 
 
 # Priority and share.

@@ -90,6 +90,17 @@ class Rack:
             self.sweeper.sweep()
         raise AssertionError(found)
 
+    def until(self, operation_id: OperationId, state: str) -> Operation:
+        """Let time pass until an operation is in a state."""
+        for _ in range(40):
+            self.run()
+            found = self.operations.get_operation(operation_id)
+            if found.state == state:
+                return found
+            self.world.clock.advance(max(found.due_at - self.world.clock.now(), timedelta(seconds=1)))
+            self.sweeper.sweep()
+        raise AssertionError(found)
+
     def do(self, action: str, object_id: str, parameters: JsonObject) -> Operation:
         """Ask, approve, carry out."""
         return self.end(self.start(action, object_id, parameters))
@@ -105,8 +116,11 @@ class Rack:
 
     def copy(self, instance: Instance, to: str, **more: str) -> JsonObject:
         """What a copy of an instance's key is asked for with."""
-        report = anyio.run(self.care.control.get_key, instance.firm_code)
-        return {"firm_code": instance.firm_code, "to": to, "boxes": list(report.boxes), **more}
+        return {**self.key(instance), "to": to, **more}
+
+    def key(self, instance: Instance) -> JsonObject:
+        """An instance's key as it is now: what anything about it is asked for with."""
+        return anyio.run(self.care.control.plan_key, instance.firm_code)
 
     def holders(self, instance: Instance) -> set[str]:
         """Boxes with an instance's key."""
@@ -118,6 +132,7 @@ class Rack:
 
     def told(self, kind: str, instance: Instance | None = None) -> list[Event]:
         """Events of the platform's chain, or of an instance's own."""
+        self.care.notes.deliver_due()
         db = self.world.platform if instance is None else self.world.databases.open(instance.instance_id)
         found = db.read(lambda reader: list_events(reader, after=0, limit=10_000))
         return [event for event in found if event.type == kind]

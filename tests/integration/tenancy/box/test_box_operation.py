@@ -9,8 +9,8 @@ import pytest
 
 from fsb_gateway.box_driver import BoxSpec
 from fsb_gateway.error import BoxLast, BoxSpecInvalid, BoxUnknown, FsbUnavailable, PoolUnknown
-from tenancy.box import plan
-from tenancy.box.errors import BoxNameTaken, BoxStateUnfit
+from tenancy.box import plan, repository
+from tenancy.box.errors import BoxNameReserved, BoxNameTaken
 from tenancy.box.spec_json import describe_spec
 from tests.integration.tenancy.box.rack import Rack, failing, killed_after
 
@@ -76,8 +76,7 @@ def test_box_that_cannot_work_does_not_join_and_its_pin_is_not_tried_again(rack:
     rack.world.ready_instance("acme")
     spec = BoxSpec(name="shared-box-2", pool="shared")
     asked = rack.start("addBox", spec.name, {"box": describe_spec(spec)})
-    anyio.run(rack.fsb.ensure_box, spec)
-    rack.fsb.rack[spec.name].condition = "token_pin_wrong"
+    rack.fsb.condition_of_new = "token_pin_wrong"
     found = rack.end(asked)
     assert (found.state, found.error_code) == ("recovered", "box_state_unfit")
     failed = [line for line in rack.operations.list_log(asked) if line.event == "failed"]
@@ -105,12 +104,119 @@ def test_what_cannot_join_is_refused_before_anybody_approves_it(rack: Rack) -> N
         (BoxSpec(name="acme-box-1", pool="acme", owner=acme.instance_id), BoxNameTaken),
         (BoxSpec(name="acme-box-2", pool="acme"), BoxSpecInvalid),
         (BoxSpec(name="acme-box-2", pool="acme", owner="ins_0"), BoxSpecInvalid),
-        (BoxSpec(name="acme-box-2", pool="nobodys"), PoolUnknown),
+        (BoxSpec(name="more", pool="nobodys"), PoolUnknown),
+        (BoxSpec(name="acme-box-2", pool="shared"), BoxNameReserved),
+        (BoxSpec(name="future-box-1", pool="shared"), BoxNameReserved),
     ):
         with pytest.raises(refusal):
             rack.ask("addBox", spec.name, {"box": describe_spec(spec)})
     assert rack.add("acme-box-2", "acme", acme.instance_id).state == "succeeded"
     assert rack.holders(acme) == {"acme-box-1", "acme-box-2"}
+
+
+def test_joining_that_is_taken_back_leaves_alone_what_somebody_else_has_added(rack: Rack) -> None:
+    acme = rack.world.ready_instance("acme")
+    spec = BoxSpec(name="shared-box-2", pool="shared")
+    asked = rack.start("addBox", spec.name, {"box": describe_spec(spec)})
+    rack.world.platform.run_tx("other", lambda tx: {"added": repository.add_box(tx, spec)})
+    rack.look()
+    rack.fsb.held[acme.firm_code][spec.name] = f"key_{acme.firm_code}"
+    found = rack.end(asked)
+    assert (found.state, found.error_code) == ("recovered", "box_name_taken")
+    assert rack.service.get_box(spec.name).state == "active"
+    assert rack.holders(acme) == {"shared-box-1", "shared-box-2"}
+    assert rack.told("box.removed") == []
+
+
+@pytest.mark.parametrize("killed", [None, "undo open"])
+def test_joining_that_is_taken_back_after_it_was_opened_waits_for_its_jobs(
+    rack: Rack, killed: str | None
+) -> None:
+    acme = rack.world.ready_instance("acme")
+    spec = BoxSpec(name="shared-box-2", pool="shared")
+    asked = rack.start("addBox", spec.name, {"box": describe_spec(spec)})
+    with pytest.raises(BaseExceptionGroup):
+        rack.run(killed_after("open"))
+    assert not rack.is_drained(spec.name)
+    rack.fsb.rack[spec.name].running = 1
+    rack.operations.cancel(asked, reason="not this one")
+    if killed is not None:
+        with pytest.raises(BaseExceptionGroup):
+            rack.run(killed_after(killed))
+    for _ in range(3):
+        rack.run()
+        rack.world.clock.advance(timedelta(seconds=2))
+    assert rack.is_drained(spec.name)
+    assert rack.holders(acme) == {"shared-box-1", "shared-box-2"}, "a job still needs it"
+    rack.fsb.rack[spec.name].running = 0
+    assert rack.end(asked).state == "recovered"
+    assert rack.holders(acme) == {"shared-box-1"}
+    assert set(rack.fsb.specs) == {"shared-box-1"}
+
+
+def test_box_that_nobody_ordered_is_neither_taken_over_nor_destroyed(rack: Rack) -> None:
+    acme = rack.world.ready_instance("acme")
+    spec = BoxSpec(name="old-1", pool="shared")
+    asked = rack.start("addBox", spec.name, {"box": describe_spec(spec)})
+    anyio.run(rack.fsb.ensure_box, spec)
+    rack.fsb.held[acme.firm_code][spec.name] = f"key_{acme.firm_code}"
+    with pytest.raises(BoxNameTaken):
+        anyio.run(rack.care.control.plan_addition, spec)
+    found = rack.end(asked)
+    assert (found.state, found.error_code) == ("recovered", "box_name_taken")
+    assert rack.fsb.rack[spec.name].puts == 1
+    assert rack.holders(acme) == {"shared-box-1", "old-1"}
+    with pytest.raises(BoxUnknown):
+        rack.service.get_box(spec.name)
+
+
+@pytest.mark.parametrize("killed", [None, "remove"])
+def test_keys_that_stay_in_a_dead_box_are_told_of(rack: Rack, killed: str | None) -> None:
+    acme = rack.world.ready_instance("acme")
+    rack.add("shared-box-2")
+    rack.fsb.away = {"shared-box-2"}
+    asked = rack.start("removeBox", "shared-box-2", {"firm_codes": [acme.firm_code]})
+    rack.until(asked, "failed")
+    rack.operations.skip(asked, reason="burnt")
+    if killed is not None:
+        with pytest.raises(BaseExceptionGroup):
+            rack.run(killed_after(killed))
+    assert rack.end(asked).state == "succeeded"
+    (left,) = rack.told("firm_key.left")
+    assert (left.data["from"], left.data["boxes"]) == ("shared-box-2", ["shared-box-1"])
+    assert left.data["operation_id"] == asked
+    (customer,) = rack.told("firm_key.left", acme)
+    assert "from" not in customer.data
+    assert rack.told("firm_key.dropped") == []
+    assert f"Key of firm code {acme.firm_code} left in the box." in [
+        line.message for line in rack.operations.list_log(asked)
+    ]
+
+
+def test_two_boxes_that_leave_at_once_do_not_leave_their_pool_without_one(rack: Rack) -> None:
+    acme = rack.world.ready_instance("acme")
+    rack.add("shared-box-2")
+    names = ("shared-box-1", "shared-box-2")
+    asked = [rack.start("removeBox", name, {"firm_codes": []}) for name in names]
+    ended = [rack.end(each) for each in asked]
+    assert sorted(each.state for each in ended) == ["recovered", "succeeded"]
+    assert [each.error_code for each in ended if each.state == "recovered"] == ["box_last"]
+    assert len(rack.holders(acme)) == 1
+
+
+def test_key_that_no_other_box_has_any_more_stays_in_the_box_that_leaves(rack: Rack) -> None:
+    acme = rack.world.ready_instance("acme")
+    rack.world.ready_instance("beta", "high_performance")
+    rack.add("shared-box-2")
+    rack.lend("beta-box-1", "shared", force=True)
+    asked = rack.start("removeBox", "shared-box-2", {"firm_codes": [acme.firm_code]})
+    rack.fsb.rack["shared-box-2"].running = 1
+    rack.run()
+    rack.fsb.held[acme.firm_code].pop("shared-box-1")
+    rack.fsb.rack["shared-box-2"].running = 0
+    found = rack.end(asked)
+    assert (found.state, found.error_code) == ("recovered", "box_last")
+    assert "shared-box-2" in rack.holders(acme)
 
 
 @pytest.mark.parametrize("killed", [None, *plan.REMOVE_BOX.names])
@@ -178,97 +284,3 @@ def test_last_box_of_a_pool_does_not_leave(rack: Rack) -> None:
     assert (found.state, found.error_code) == ("recovered", "box_last")
     assert rack.holders(acme) == {"acme-box-1"}
     assert not rack.is_drained("acme-box-1")
-
-
-@pytest.mark.parametrize("killed", [None, *plan.LEND_BOX.names])
-def test_lent_box_works_for_the_borrower_with_his_keys_and_gives_them_back(
-    rack: Rack, killed: str | None
-) -> None:
-    acme, beta = rack.world.ready_instance("acme"), rack.world.ready_instance("beta", "high_performance")
-    rack.add("shared-box-2")
-    asked = rack.start("lendBox", "shared-box-2", {"to": "beta", "hours": 2, "force": False})
-    began = rack.world.clock.now()
-    if killed is not None:
-        with pytest.raises(BaseExceptionGroup):
-            rack.run(killed_after(killed))
-    assert rack.end(asked).state == "succeeded"
-    spec = rack.fsb.specs["shared-box-2"]
-    assert (spec.lent_to, spec.lent_until) == ("beta", began + timedelta(hours=2))
-    assert rack.holders(beta) == {"beta-box-1", "shared-box-2"}
-    assert len(rack.told("box.lent")) == 1
-    rack.world.clock.advance(timedelta(hours=1))
-    rack.look()
-    assert rack.told("box.returned") == []
-    rack.world.clock.advance(timedelta(hours=1))
-    assert rack.fsb.specs["shared-box-2"].pool_at(rack.world.clock.now()) == "shared"
-    rack.look()
-    rack.run()
-    assert rack.holders(beta) == {"beta-box-1"}
-    assert rack.holders(acme) == {"shared-box-1", "shared-box-2"}
-    assert rack.fsb.specs["shared-box-2"].lent_to is None
-    assert len(rack.told("box.returned")) == 1
-    (dropped,) = rack.told("firm_key.dropped", beta)
-    assert "from" not in dropped.data
-    rack.look(3)
-    assert len([each for each in rack.operations.list_operations(limit=100) if each.kind == "end_loan"]) == 1
-
-
-@pytest.mark.parametrize("killed", [None, *plan.END_LOAN.names])
-def test_loan_that_is_ended_early_is_over_at_once(rack: Rack, killed: str | None) -> None:
-    rack.world.ready_instance("acme")
-    beta = rack.world.ready_instance("beta", "high_performance")
-    rack.add("shared-box-2")
-    rack.lend("shared-box-2", "beta")
-    ending = rack.service.return_box("shared-box-2").value
-    if killed is not None:
-        with pytest.raises(BaseExceptionGroup):
-            rack.run(killed_after(killed))
-    assert rack.end(ending.operation_id).state == "succeeded"
-    assert rack.holders(beta) == {"beta-box-1"}
-    assert rack.fsb.specs["shared-box-2"].lent_to is None
-    assert [len(rack.told(kind)) for kind in ("box.taken_back", "box.returned")] == [1, 1]
-    with pytest.raises(BoxStateUnfit):
-        rack.service.return_box("shared-box-2")
-
-
-def test_loan_whose_end_fails_is_ended_again_later(rack: Rack) -> None:
-    beta = rack.world.ready_instance("beta", "high_performance")
-    rack.world.ready_instance("acme")
-    rack.add("shared-box-2")
-    rack.lend("shared-box-2", "beta")
-    rack.world.clock.advance(timedelta(hours=3))
-    rack.fsb.away = {"shared-box-2"}
-    rack.look()
-    ending = rack.operations.find_unfinished("shared-box-2")
-    assert ending is not None
-    assert rack.end(ending.operation_id).state == "recovered"
-    rack.fsb.away = set()
-    rack.look()
-    rack.run()
-    assert rack.holders(beta) == {"beta-box-1"}
-    assert rack.fsb.specs["shared-box-2"].lent_to is None
-
-
-def test_only_box_of_an_own_pool_is_lent_only_if_somebody_says_so(rack: Rack) -> None:
-    beta = rack.world.ready_instance("beta", "high_performance")
-    acme = rack.world.ready_instance("acme")
-    with pytest.raises(BoxLast):
-        rack.ask("lendBox", "beta-box-1", {"to": "shared", "hours": 1, "force": False})
-    assert rack.lend("beta-box-1", "shared", force=True).state == "succeeded"
-    assert rack.holders(acme) == {"shared-box-1", "beta-box-1"}
-    with pytest.raises(BoxStateUnfit):
-        rack.ask("removeBox", "beta-box-1", {})
-    assert rack.holders(beta) == {"beta-box-1"}
-
-
-def test_loan_that_fails_takes_the_keys_out_again(rack: Rack) -> None:
-    beta = rack.world.ready_instance("beta", "high_performance")
-    rack.world.ready_instance("acme")
-    rack.add("shared-box-2")
-    asked = rack.start("lendBox", "shared-box-2", {"to": "beta", "hours": 2, "force": False})
-    with pytest.raises(BaseExceptionGroup):
-        rack.run(killed_after("hand_over"))
-    rack.operations.cancel(asked, reason="not needed")
-    assert rack.end(asked).state == "recovered"
-    assert rack.holders(beta) == {"beta-box-1"}
-    assert rack.fsb.specs["shared-box-2"].lent_to is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import anyio
@@ -11,8 +12,9 @@ from app.core.db import Tx
 from app.core.json import JsonObject
 from fsb_gateway.box_driver import BoxSpec, Faults, TokenSpec
 from fsb_gateway.error import BoxFailed, BoxSpecInvalid, FsbUnavailable
+from tenancy import BoxCare
 from tenancy.box import repository
-from tenancy.box.errors import BoxStateUnfit, BoxVersionConflict
+from tenancy.box.errors import BoxStateUnfit, BoxTokenFixed, BoxVersionConflict
 from tenancy.box.record import BoxChange
 from tests.integration.tenancy.box.rack import Rack
 from tests.integration.tenancy.staff_material import as_staff
@@ -44,7 +46,7 @@ def test_everything_about_a_box_is_stored_as_it_is(rack: Rack) -> None:
     put(rack, FULL, FAULTY)
     assert [record.spec for record in rack.service.list_boxes()] == [FAULTY, FULL]
     rack.look()
-    assert rack.fsb.specs == {FULL.name: FULL, FAULTY.name: FAULTY}
+    assert rack.fsb.specs == {each.name: replace(each, version=1) for each in (FULL, FAULTY)}
 
 
 def test_gateway_is_told_what_it_lacks_and_nothing_twice(rack: Rack) -> None:
@@ -78,7 +80,7 @@ def test_gateway_that_is_away_is_told_when_it_is_back(rack: Rack) -> None:
     with pytest.raises(FsbUnavailable):
         rack.look()
     rack.look()
-    assert rack.fsb.specs == {FAULTY.name: FAULTY}
+    assert rack.fsb.specs == {FAULTY.name: replace(FAULTY, version=1)}
 
 
 def test_box_removed_while_it_is_being_told_does_not_come_back(rack: Rack) -> None:
@@ -92,6 +94,28 @@ def test_box_removed_while_it_is_being_told_does_not_come_back(rack: Rack) -> No
     rack.fsb.ensure_box = removed_meanwhile  # type: ignore[method-assign]
     rack.look()
     assert rack.fsb.rack == {}
+
+
+def test_what_a_process_that_was_held_up_tells_late_does_not_stay(rack: Rack) -> None:
+    put(rack, FAULTY)
+    other = BoxCare(rack.world.platform, rack.world.databases, rack.fsb).keeper
+    for keeper in (rack.care.keeper, other):
+        anyio.run(keeper.reconcile)
+    rack.service.change_box(FAULTY.name, BoxChange(jitter=0.5), version=1)
+
+    async def held_up(spec: BoxSpec) -> object:
+        rack.fsb.ensure_box = ensure  # type: ignore[method-assign]
+        rack.service.drain_box(FAULTY.name, version=2)
+        await other.reconcile()
+        return await ensure(spec)
+
+    ensure = rack.fsb.ensure_box
+    rack.fsb.ensure_box = held_up  # type: ignore[method-assign]
+    anyio.run(rack.care.keeper.reconcile)
+    assert not rack.is_drained(FAULTY.name), "and the process that told this is dead"
+    assert anyio.run(other.reconcile) == 1
+    assert rack.is_drained(FAULTY.name)
+    assert anyio.run(other.reconcile) == 0
 
 
 def test_box_that_nobody_ordered_is_shown_and_left_alone(rack: Rack) -> None:
@@ -160,3 +184,17 @@ def test_box_that_is_joining_or_leaving_is_not_drained_by_hand(rack: Rack) -> No
     for change in (rack.service.drain_box, rack.service.resume_box):
         with pytest.raises(BoxStateUnfit):
             change(FAULTY.name, version=1)
+
+
+def test_box_keeps_its_token_and_its_pin_may_lie_elsewhere(rack: Rack) -> None:
+    put(rack, FULL)
+    assert FULL.token is not None
+    for state in ("active", "joining"):
+        with rack.world.platform.engine.begin() as connection:
+            connection.exec_driver_sql(f"UPDATE box SET state = '{state}'")
+        for other in (replace(FULL.token, module="/usr/lib/other.so"), replace(FULL.token, label="other")):
+            with pytest.raises(BoxTokenFixed):
+                rack.service.change_box(FULL.name, BoxChange(token=other), version=1)
+    elsewhere = replace(FULL.token, pin_file="/etc/wops/other-pin")
+    changed = rack.service.change_box(FULL.name, BoxChange(token=elsewhere), version=1)
+    assert changed.value.spec.token == elsewhere

@@ -36,16 +36,45 @@ def test_key_is_copied_into_one_more_box(rack: Rack, acme: Instance, killed: str
     assert [event.data["to"] for event in copied] == ["acme-box-2"]
 
 
-@pytest.mark.parametrize("held_before", [False, True])
-def test_copy_that_is_taken_back_leaves_what_was_there(rack: Rack, acme: Instance, held_before: bool) -> None:
-    if held_before:
+@pytest.mark.parametrize("held", ["", "when asked for", "when begun"])
+def test_copy_that_is_taken_back_leaves_what_was_there(rack: Rack, acme: Instance, held: str) -> None:
+    if held == "when asked for":
         rack.fsb.held[acme.firm_code]["acme-box-2"] = f"key_{acme.firm_code}"
     asked = rack.start("copyFirmKey", acme.instance_id, rack.copy(acme, "acme-box-2"))
+    if held == "when begun":
+        rack.fsb.held[acme.firm_code]["acme-box-2"] = f"key_{acme.firm_code}"
     with pytest.raises(BaseExceptionGroup):
         rack.run(killed_after("copy"))
     rack.operations.cancel(asked, reason="not there")
     assert rack.end(asked).state == "recovered"
-    assert rack.holders(acme) == ({"acme-box-1", "acme-box-2"} if held_before else {"acme-box-1"})
+    assert rack.holders(acme) == ({"acme-box-1", "acme-box-2"} if held else {"acme-box-1"})
+
+
+@pytest.mark.parametrize("action", ["copyFirmKey", "moveFirmKey", "rotateFirmKey", "retireFirmKey"])
+def test_what_is_done_is_what_was_approved(rack: Rack, acme: Instance, action: str) -> None:
+    if action == "retireFirmKey":
+        with rack.world.platform.engine.begin() as connection:
+            connection.exec_driver_sql(
+                f"UPDATE instance SET state = 'ended' WHERE instance_id = '{acme.instance_id}'"
+            )
+    asked = rack.start(action, acme.instance_id, rack.copy(acme, "acme-box-2", **{"from": "acme-box-1"}))
+    rack.fsb.held[acme.firm_code]["acme-box-1"] = "key_other"
+    wanted = "fatal" if action == "retireFirmKey" else "recovered"
+    found = rack.until(asked, wanted)
+    assert (found.state, found.error_code) == (wanted, "firm_key_changed")
+    assert rack.fsb.held[acme.firm_code] == {"acme-box-1": "key_other"}
+    assert [call for call in rack.fsb.calls if call.startswith("rotate")] == []
+
+
+def test_key_that_has_left_the_box_that_was_approved_is_not_moved(rack: Rack, acme: Instance) -> None:
+    asked = rack.start(
+        "moveFirmKey", acme.instance_id, rack.copy(acme, "acme-box-2", **{"from": "acme-box-1"})
+    )
+    held = rack.fsb.held[acme.firm_code]
+    held["elsewhere"] = held.pop("acme-box-1")
+    found = rack.end(asked)
+    assert (found.state, found.error_code) == ("recovered", "firm_key_missing")
+    assert rack.holders(acme) == {"elsewhere"}
 
 
 @pytest.mark.parametrize("killed", [None, *plan.MOVE_FIRM_KEY.names])
@@ -80,7 +109,7 @@ def test_key_does_not_go_where_no_job_for_it_comes(rack: Rack, acme: Instance) -
 
 @pytest.mark.parametrize("killed", [None, "rotate"])
 def test_key_is_rotated_once_and_its_customer_is_told(rack: Rack, acme: Instance, killed: str | None) -> None:
-    asked = rack.start("rotateFirmKey", acme.instance_id, {"firm_code": acme.firm_code})
+    asked = rack.start("rotateFirmKey", acme.instance_id, rack.key(acme))
     if killed is not None:
         with pytest.raises(BaseExceptionGroup):
             rack.run(killed_after(killed))
@@ -102,7 +131,7 @@ def test_key_is_rotated_once_and_its_customer_is_told(rack: Rack, acme: Instance
 
 def test_rotation_that_cannot_reach_a_box_leaves_the_old_key_at_work(rack: Rack, acme: Instance) -> None:
     rack.fsb.away = {"acme-box-1"}
-    found = rack.do("rotateFirmKey", acme.instance_id, {"firm_code": acme.firm_code})
+    found = rack.do("rotateFirmKey", acme.instance_id, rack.key(acme))
     assert (found.state, found.error_code) == ("recovered", "box_disconnected")
     assert set(rack.fsb.held[acme.firm_code].values()) == {f"key_{acme.firm_code}"}
     assert rack.told("firm_key.rotated") == []
@@ -111,7 +140,7 @@ def test_rotation_that_cannot_reach_a_box_leaves_the_old_key_at_work(rack: Rack,
 def test_rotation_that_has_begun_to_sign_is_carried_to_its_end_when_it_is_taken_back(
     rack: Rack, acme: Instance
 ) -> None:
-    asked = rack.start("rotateFirmKey", acme.instance_id, {"firm_code": acme.firm_code})
+    asked = rack.start("rotateFirmKey", acme.instance_id, rack.key(acme))
 
     async def half_way(firm_code: int, *, key_id: str) -> object:
         await original(firm_code, key_id=key_id)
@@ -131,14 +160,14 @@ def test_key_is_retired_only_when_its_instance_has_ended_and_never_comes_back(
     rack: Rack, acme: Instance
 ) -> None:
     with pytest.raises(InstanceStateUnfit):
-        rack.ask("retireFirmKey", acme.instance_id, {"firm_code": acme.firm_code})
+        rack.ask("retireFirmKey", acme.instance_id, rack.key(acme))
     with rack.world.platform.engine.begin() as connection:
         connection.exec_driver_sql(
             f"UPDATE instance SET state = 'ended' WHERE instance_id = '{acme.instance_id}'"
         )
     with pytest.raises(InstanceNotReady):
-        rack.ask("rotateFirmKey", acme.instance_id, {"firm_code": acme.firm_code})
-    asked = rack.start("retireFirmKey", acme.instance_id, {"firm_code": acme.firm_code})
+        rack.ask("rotateFirmKey", acme.instance_id, rack.key(acme))
+    asked = rack.start("retireFirmKey", acme.instance_id, rack.key(acme))
     with pytest.raises(BaseExceptionGroup):
         rack.run(killed_after("retire"))
     assert rack.end(asked).state == "succeeded"
@@ -153,7 +182,7 @@ def test_retirement_that_cannot_reach_a_box_waits_for_a_human(rack: Rack, acme: 
         connection.exec_driver_sql(
             f"UPDATE instance SET state = 'ended' WHERE instance_id = '{acme.instance_id}'"
         )
-    asked = rack.start("retireFirmKey", acme.instance_id, {"firm_code": acme.firm_code})
+    asked = rack.start("retireFirmKey", acme.instance_id, rack.key(acme))
     rack.fsb.away = {"acme-box-1"}
     for _ in range(8):
         rack.run()

@@ -15,7 +15,8 @@ from app.core.ids import new_id
 from app.core.json import JsonObject, dump_json
 from fsb_gateway.error import FsbUnavailable
 from tenancy import InstanceCreate
-from tenancy.errors import FirmCodeTaken, InstanceDatabaseMissing, NameTaken
+from tenancy.box.errors import BoxStateUnfit
+from tenancy.errors import FirmCodeTaken, InstanceDatabaseMissing, NameTaken, OperationRunning
 from tenancy.lifecycle import repository
 from tenancy.lifecycle.errors import (
     ErasureCertificateNotFound,
@@ -26,8 +27,9 @@ from tenancy.lifecycle.errors import (
     RetentionRunning,
 )
 from tenancy.lifecycle.plan import ERASE_INSTANCE
-from tenancy.lifecycle.service import start_erase
+from tenancy.lifecycle.service import start_end, start_erase
 from tenancy.record import Instance
+from tests.integration.tenancy.box.rack import Rack
 from tests.integration.tenancy.lifecycle.life import Life, killed_in
 
 
@@ -262,3 +264,70 @@ def test_erased_instance_stays_erased(life: Life) -> None:
     with pytest.raises(InstanceStateUnfit):
         life.service.request_export(acme.instance_id)
     assert life.world.contracts.push_due() == 0
+
+
+def test_instance_whose_box_helps_others_does_not_end_before_the_box_is_back(life: Life) -> None:
+    rack = Rack(life.world)
+    acme, beta = life.world.ready_instance("acme", "high_availability"), life.world.ready_instance("beta")
+    assert rack.lend("acme-box-1", "shared").state == "succeeded"
+    with pytest.raises(BoxStateUnfit) as lent:
+        life.start(start_end, acme)
+    assert lent.value.detail == {"box": "acme-box-1", "lent_to": "shared"}
+    ending = rack.service.return_box("acme-box-1").value
+    assert rack.end(ending.operation_id).state == "succeeded"
+    life.end(acme, days=0)
+    assert rack.lend("acme-box-1", "shared").state == "succeeded"
+    with pytest.raises(BoxStateUnfit):
+        life.start(start_erase, acme)
+    ending = rack.service.return_box("acme-box-1").value
+    with pytest.raises(BoxStateUnfit):
+        life.start(start_erase, acme)
+    assert rack.end(ending.operation_id).state == "succeeded"
+    changing = rack.start("removeBox", "acme-box-1", {"firm_codes": []})
+    with pytest.raises(OperationRunning) as running:
+        life.start(start_erase, acme)
+    assert running.value.detail["operation_id"] == changing
+    rack.operations.cancel(changing, reason="not now")
+    rack.end(changing)
+    assert life.erase(acme).state == "succeeded"
+    assert set(life.world.fsb.specs) == {"shared-box-1"}
+    assert rack.holders(beta) == {"shared-box-1"}
+
+
+def test_loan_that_begins_while_its_lender_is_erased_ends_first(life: Life) -> None:
+    rack = Rack(life.world)
+    acme, beta = life.world.ready_instance("acme", "high_availability"), life.world.ready_instance("beta")
+    life.end(acme, days=0)
+    erasing = life.start(start_erase, acme)
+    assert rack.lend("acme-box-1", "shared").state == "succeeded"
+    held = life.run(erasing)
+    assert (held.state, held.error_code, held.step.name) == ("failed", "box_state_unfit", "remove_firm_key")
+    assert rack.holders(acme) == {"acme-box-1", "acme-box-2"}
+    assert rack.holders(beta) == {"shared-box-1", "acme-box-1"}
+    rack.end(rack.service.return_box("acme-box-1").value.operation_id)
+    life.operations.retry(erasing.operation_id)
+    assert life.run(erasing).state == "succeeded"
+    assert rack.holders(beta) == {"shared-box-1"}
+
+
+def test_key_that_a_loan_has_left_in_a_box_goes_with_it_and_its_customer_is_told(life: Life) -> None:
+    rack = Rack(life.world)
+    acme, beta = ended(life, edition="high_performance"), life.world.ready_instance("beta")
+    life.world.fsb.held[beta.firm_code]["acme-box-1"] = f"key_{beta.firm_code}"
+    erased = life.erase(acme)
+    assert erased.state == "succeeded"
+    (told,) = rack.told("firm_key.dropped", beta)
+    assert told.data["operation_id"] == erased.operation_id
+    (staff,) = rack.told("firm_key.dropped")
+    assert (staff.data["from"], staff.data["boxes"]) == ("acme-box-1", ["shared-box-1"])
+    assert rack.holders(beta) == {"shared-box-1"}
+
+
+def test_box_with_the_last_key_of_somebody_else_is_not_destroyed(life: Life) -> None:
+    rack = Rack(life.world)
+    acme, beta = ended(life, edition="high_performance"), life.world.ready_instance("beta")
+    life.world.fsb.held[beta.firm_code] = {"acme-box-1": f"key_{beta.firm_code}"}
+    held = life.erase(acme)
+    assert (held.state, held.error_code) == ("failed", "box_last")
+    assert rack.holders(beta) == {"acme-box-1"}
+    assert rack.service.get_box("acme-box-1").state == "active"

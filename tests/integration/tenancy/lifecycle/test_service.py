@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import anyio
 import pytest
 
 from app.core.command import Command
@@ -9,11 +10,14 @@ from tenancy import Instance, check_scopes
 from tenancy.errors import CustomerNotFound, InstanceNotFound, NameTaken, NameUnfit, OperationRunning
 from tenancy.lifecycle.errors import (
     CustomerVersionConflict,
+    FirmKeyRetired,
     InstanceStateUnfit,
     InstanceVersionConflict,
 )
 from tenancy.lifecycle.service import start_end
+from tests.integration.tenancy.box.rack import Rack
 from tests.integration.tenancy.lifecycle.life import Life
+from tests.integration.tenancy.staff_material import as_staff
 from tests.service.crowd import at_once
 
 
@@ -186,3 +190,39 @@ def test_customer_is_changed_by_whoever_has_read_him_last(life: Life) -> None:
         customers.change_customer(CustomerId("cus_0"), display_name="nobody", expected_version=1)
     assert customers.get_customer(customer.customer_id) == changed
     assert life.world.events("customer.changed") == [customer.customer_id]
+
+
+def test_instance_whose_key_is_retired_is_never_reinstated(life: Life) -> None:
+    rack = Rack(life.world)
+    acme = life.end(life.world.ready_instance("acme", "high_performance"))
+    asked = anyio.run(rack.care.control.plan_key, acme.firm_code)
+    read_before = acme.version
+    first = rack.start("retireFirmKey", acme.instance_id, asked)
+    with pytest.raises(InstanceVersionConflict):
+        life.service.reinstate_instance(acme.instance_id, expected_version=read_before)
+    rack.operations.cancel(first, reason="too early")
+    assert rack.end(first).state == "recovered"
+    back = life.service.reinstate_instance(acme.instance_id, expected_version=life.get(acme).version).value
+    assert back.state == "ready"
+    acme = life.end(back)
+    assert rack.do("retireFirmKey", acme.instance_id, asked).state == "succeeded"
+    with pytest.raises(FirmKeyRetired):
+        life.service.reinstate_instance(acme.instance_id, expected_version=life.get(acme).version)
+    assert life.get(acme).state == "ended"
+
+
+def test_reinstatement_and_retirement_at_the_same_moment_are_not_both_done(life: Life) -> None:
+    rack = Rack(life.world)
+    acme = life.end(life.world.ready_instance("acme", "high_performance"))
+    approval_id = rack.ask("retireFirmKey", acme.instance_id, {"firm_code": acme.firm_code})
+
+    def decide(place: int) -> object:
+        if place:
+            return life.service.reinstate_instance(acme.instance_id, expected_version=acme.version)
+        return rack.approvals.approve(
+            approval_id, expected_version=1, by=rack.hugo, command=as_staff(rack.hugo)
+        )
+
+    refused = [each for each in at_once(2, decide) if isinstance(each, DomainError)]
+    assert len(refused) == 1
+    assert life.get(acme).version == acme.version + 1, "each of them changes the row that the other has read"

@@ -40,6 +40,7 @@ DECIDED = {
     "firm_key_missing": ENDS,
     "pool_foreign": ENDS,
     "job_malformed": ENDS,
+    "update_too_large": ENDS,
     "job_id_reused": ENDS,
     "job_deadline_passed": ENDS,
     "box_unknown": ENDS,

@@ -33,6 +33,8 @@ def test_standing_is_what_the_gateway_says() -> None:
         expected_wait_p95=timedelta(seconds=5),
         others_share=0.5,
         reason="box_disconnected",
+        waited=timedelta(seconds=9),
+        caused_by_others=timedelta(seconds=6),
     )
     assert standing_of(told) == Standing(
         state="unknown",
@@ -41,4 +43,6 @@ def test_standing_is_what_the_gateway_says() -> None:
         expected_wait_p95=timedelta(seconds=5),
         others_share=0.5,
         reason="box_disconnected",
+        waited=timedelta(seconds=9),
+        caused_by_others=timedelta(seconds=6),
     )

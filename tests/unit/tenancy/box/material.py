@@ -69,6 +69,7 @@ def report(name: str = "shared-box-1", pool: str = "shared", **more: Any) -> Box
         "transactions_left": None,
         "transactions_low": False,
         "firm_codes": (),
+        "version": 1,
     }
     return BoxReport(**{**given, **more})
 

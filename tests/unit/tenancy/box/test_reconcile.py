@@ -35,6 +35,7 @@ def reported(spec: BoxSpec) -> BoxReport:
         owner=spec.owner,
         transactions=spec.transactions,
         condition="drained" if spec.drained else "ready",
+        version=spec.version,
     )
 
 
@@ -81,3 +82,10 @@ def test_end_of_a_loan_by_the_clock_is_no_reason_to_tell_anything() -> None:
     working = report(works_for="acme", lent_until=over)
     assert plan_boxes([record.told], [working], told, now=NOW).put == ()
     assert plan_boxes([record.told], [report(lent_until=over)], told, now=over).put == ()
+
+
+def test_what_somebody_put_late_is_put_right() -> None:
+    spec = box().told
+    told = {spec.name: spec}
+    assert plan_boxes([spec], [report(version=1)], told, now=NOW).put == ()
+    assert plan_boxes([spec], [report(version=0)], told, now=NOW).put == (spec,)

@@ -174,10 +174,14 @@ def test_key_that_is_else_in_a_lent_box_alone_does_not_leave() -> None:
 
 
 def test_key_goes_only_into_boxes_that_work_for_its_pool() -> None:
-    check_destination(box("acme-box-2", "acme"), home(2, "acme"))
-    check_destination(lent(box("one"), "acme", NOW), home(2, "acme"))
+    check_destination(box("acme-box-2", "acme"), home(2, "acme"), now=NOW)
+    lender = lent(box("one"), "acme", NOW + timedelta(hours=1))
+    check_destination(lender, home(2, "acme"), now=NOW)
+    check_destination(lender, home(1), now=NOW)
     with pytest.raises(PoolForeign):
-        check_destination(box("one"), home(2, "acme"))
+        check_destination(box("one"), home(2, "acme"), now=NOW)
+    with pytest.raises(PoolForeign):
+        check_destination(lender, home(2, "acme"), now=NOW + timedelta(hours=1))
     check_source("one", key(1, "one"))
     with pytest.raises(FirmKeyMissing):
         check_source("two", key(1, "one"))

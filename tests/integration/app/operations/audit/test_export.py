@@ -12,8 +12,9 @@ import pytest
 
 from app.core.clock import to_us
 from app.operations.audit import repository
+from app.operations.audit.about import is_about
 from app.operations.audit.checkpoint import PLATFORM_CHAIN
-from app.operations.audit.export import ExportWish, is_about
+from app.operations.audit.export import ExportWish
 from app.operations.audit.reading import NEWEST
 from app.operations.audit.repository import EntryFilter
 from app.operations.audit.verify_audit import entry_digest, link_digest
