@@ -5,12 +5,12 @@ from __future__ import annotations
 from app.core.db import Database
 from tenancy.box.box_change import BoxChanges
 from tenancy.box.control import BoxControl
-from tenancy.box.customer_note import CustomerNotes
 from tenancy.box.keeper import BoxKeeper
 from tenancy.box.key_mover import KeyMover
 from tenancy.box.key_operation import KeyOperations
 from tenancy.box.key_teller import KeyTeller
 from tenancy.box.loan_operation import LoanOperations
+from tenancy.box.note.customer_note import CustomerNotes
 from tenancy.box.operation import BoxOperations
 from tenancy.box.port import BoxGateway
 from tenancy.box.service import BoxService

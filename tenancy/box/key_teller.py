@@ -12,7 +12,7 @@ from app.core.ids import InstanceId
 from app.core.json import JsonObject
 from fsb_gateway.report import FirmKeyReport
 from tenancy.box.fact import describe_key
-from tenancy.box.note_repository import add_note
+from tenancy.box.note.repository import add_note
 from tenancy.operation.kind import StepContext
 
 

@@ -16,7 +16,7 @@ from fsb_gateway.box_driver import BoxSpec
 from fsb_gateway.report import FirmKeyReport
 from tenancy import Instance, OperationPlan, start_operation
 from tenancy.box import plan
-from tenancy.box.customer_note import CustomerNotes
+from tenancy.box.note.customer_note import CustomerNotes
 from tenancy.box.spec_json import describe_spec
 from tests.integration.tenancy.foundry import Foundry
 from tests.integration.tenancy.test_provision_kill import MOST_EFFECTS, Killer

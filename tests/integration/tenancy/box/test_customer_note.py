@@ -14,7 +14,7 @@ from app.core.errors import DatabaseUnavailable
 from app.core.ids import InstanceId
 from fsb_gateway.box_driver import BoxSpec
 from tenancy import BoxCare, Instance
-from tenancy.box import note_repository
+from tenancy.box.note import repository as note_repository
 from tenancy.box.spec_json import describe_spec
 from tests.integration.tenancy.box.rack import Rack
 from tests.integration.tenancy.lifecycle.life import Life, read_export

@@ -16,8 +16,8 @@ from app.core.errors import DomainError
 from app.core.ids import InstanceId, new_id
 from app.core.json import JsonObject
 from tenancy import repository as instances
-from tenancy.box import note_repository as repository
-from tenancy.box.note_repository import CustomerNote
+from tenancy.box.note import repository
+from tenancy.box.note.repository import CustomerNote
 from tenancy.database.port import InstanceDatabases
 from tenancy.record import Instance
 
