@@ -110,6 +110,8 @@ def test_rsa_key_is_no_firm_key() -> None:
 @pytest.mark.parametrize(
     "to",
     [b"", b"no key", public_der(KEYS[0].public_key()), public_der(generate_rsa(65537, 2048).public_key())],
+    # What differs from process to process is no name.
+    ids=["nothing", "no key", "of another kind", "too short"],
 )
 def test_nothing_is_wrapped_to_what_is_no_transport_key(to: bytes) -> None:
     assert isinstance(KEYS[0], EllipticCurvePrivateKey)
