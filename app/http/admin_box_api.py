@@ -93,7 +93,10 @@ async def add_box(body: BoxCreateBody, request: Request, response: Response) -> 
 async def change_box(
     box: BoxKey, body: BoxChangeBody, request: Request, response: Response, if_match: IfMatch = None
 ) -> BoxRead:
-    """Needs the ETag that was read; in effect from the next job on. A token is changed by admins."""
+    """Needs the ETag that was read; in effect from the next job on.
+
+    A box keeps its token: 409 `box_token_fixed`; where its PIN lies, admins say.
+    """
     version = version_of(if_match)
     _check_token(request, has_token=body.token is not None)
     done = await to_thread.run_sync(

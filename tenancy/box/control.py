@@ -15,7 +15,15 @@ from fsb_gateway.error import FsbUnavailable, PoolUnknown
 from fsb_gateway.report import BoxReport, FirmKeyReport, PoolReport
 from tenancy.box.errors import FirmKeyNotFound
 from tenancy.box.fact import find_report
-from tenancy.box.key_plan import check_held_elsewhere, check_kept, check_source, keys_held, keys_lacking
+from tenancy.box.key_plan import (
+    check_destination,
+    check_held_elsewhere,
+    check_kept,
+    check_source,
+    check_way,
+    keys_held,
+    keys_lacking,
+)
 from tenancy.box.port import BoxGateway
 from tenancy.box.record import BoxRecord, KeyHome, check_no_stray, owner_of_pool
 from tenancy.box.service import BoxService
@@ -196,15 +204,18 @@ class BoxControl:
         Raises:
             FirmKeyNotFound: there is none of that firm code.
             FirmKeyMissing: it is not in the box that it shall leave.
+            BoxSpecInvalid, BoxUnknown, PoolForeign: not into that box.
             BoxLast: no box of its own pool would hold it.
             FsbUnavailable: the gateway does not answer.
         """
         key = await self.get_key(firm_code)
         check_source(source, key)
+        check_way(source, to)
+        home = await to_thread.run_sync(self._service.get_home, firm_code)
+        target = await to_thread.run_sync(self._service.get_box, to)
+        check_destination(target, home, now=self._service.now)
         boxes = await to_thread.run_sync(self._service.list_boxes)
-        for home in await self._homes():
-            if home.firm_code == firm_code:
-                check_kept(source, home, holders=(*key.boxes, to), boxes=boxes)
+        check_kept(source, home, holders=(*key.boxes, to), boxes=boxes)
         return {**_described(key), "from": source, "to": to}
 
     async def _homes(self) -> list[KeyHome]:

@@ -11,7 +11,7 @@ from fsb_gateway.error import BoxSpecInvalid
 from tenancy import repository as instances
 from tenancy.box import plan, repository
 from tenancy.box.errors import BoxNameTaken, BoxStateUnfit
-from tenancy.box.key_plan import check_destination, check_kept
+from tenancy.box.key_plan import check_destination, check_kept, check_way
 from tenancy.box.record import (
     check_loan,
     check_name_free,
@@ -120,8 +120,7 @@ def check_move(reader: Reader, instance_id: str, parameters: JsonObject) -> None
     check_copy(reader, instance_id, parameters)
     source, to = str(parameters["from"]), str(parameters["to"])
     repository.get_box(reader, source)
-    if source == to:
-        raise BoxSpecInvalid("a key is moved from one box to another", field="to")
+    check_way(source, to)
     holders = (*cast(list[str], parameters["boxes"]), to)
     check_kept(source, find_home(reader, instance_id), holders=holders, boxes=repository.list_boxes(reader))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from fsb_gateway.error import BoxLast, FirmKeyMissing, PoolForeign
+from fsb_gateway.error import BoxLast, BoxSpecInvalid, FirmKeyMissing, PoolForeign
 from fsb_gateway.report import FirmKeyReport
 from tenancy.box.record import BoxRecord, KeyHome
 
@@ -88,6 +88,16 @@ def check_destination(box: BoxRecord, home: KeyHome, *, now: datetime) -> None:
     """
     if home.pool not in (box.spec.pool, box.spec.pool_at(now)):
         raise PoolForeign(f"box {box.name} does not work for pool {home.pool}", box=box.name, pool=home.pool)
+
+
+def check_way(source: str, to: str) -> None:
+    """Refuse to move a key from a box to itself.
+
+    Raises:
+        BoxSpecInvalid: it is the same.
+    """
+    if source == to:
+        raise BoxSpecInvalid("a key is moved from one box to another", field="to")
 
 
 def check_source(box: str, key: FirmKeyReport) -> None:

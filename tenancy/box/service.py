@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 
 from app.core.command import Command, Done
 from app.core.db import Database, Reader, Tx
@@ -28,6 +29,11 @@ class BoxService:
 
     def __init__(self, db: Database) -> None:
         self._db = db
+
+    @property
+    def now(self) -> datetime:
+        """By the platform's clock."""
+        return self._db.clock.now()
 
     def get_box(self, name: str) -> BoxRecord:
         """Read one box.
