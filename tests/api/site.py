@@ -310,6 +310,7 @@ class Site:
         """Compare all databases before and after, except the tables named."""
         # What the passing of time has made due is not this block's doing, and shows whether a loop came by or not.
         self.run(self.platform.expire_requests())
+        self.run(self.platform.tell_customers())
         before = self.dump()
         yield
         self.run(self.platform.expire_requests())

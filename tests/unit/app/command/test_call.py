@@ -20,6 +20,8 @@ READING = {
     "failures",
     "check",
     "certificate",
+    "ceremony",
+    "queue",
     "export",
     "key",
     "probe",
