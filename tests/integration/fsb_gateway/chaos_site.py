@@ -26,7 +26,7 @@ Victim = Literal["box", "gateway", "line"]
 
 POOL: Final = "shared"
 READY = timedelta(seconds=60)
-_SECOND_BOX: Final = "chaos-box-2"
+_SECOND_BOX: Final = "second-of-chaos"
 _OPERATION_MILLIS: Final = 8
 _BETWEEN_KILLS: Final = (0.5, 4.0)
 _WEIGHTS: Final[dict[Victim, int]] = {"box": 6, "gateway": 3, "line": 1}

@@ -53,6 +53,8 @@ def test_box_outlives_a_killed_gateway_and_the_next_one_adopts_it_with_its_job(h
         box = processes.make_box(spec)
         await becomes_ready(box)
         kept = processes.ensure(spec)
+        # The box says that it is ready as soon as it is spoken to; who it is is asked beside that.
+        await wait_until_async(lambda: kept.pid, "the process to be adopted")
         assert (kept.pid, kept.restarts) == (pid, 0)
         assert box.has_recorded("trf_at_hand")
         found = await box.recall("trf_at_hand", "digest")
