@@ -16,8 +16,8 @@ from fsb_gateway.box_engine import BoxEngine
 from fsb_gateway.error import BoxFailed, JobIdReused, TokenAbsent, TokenPinWrong
 from tests.fake.clock import FakeClock
 from tests.service.wait import wait_until
+from tests.unit.fsb_gateway.engine_bench import SECONDS, Bench, submit
 from tests.unit.fsb_gateway.factory import box_spec, journal_path, make_job
-from tests.unit.fsb_gateway.test_box_engine import SECONDS, Bench, submit
 
 TOKEN_BOX = replace(
     box_spec(), driver="pkcs11", token=TokenSpec(module="/none.so", label="token-1", pin_file="/none")
