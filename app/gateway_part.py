@@ -22,8 +22,8 @@ from app.settings import Settings
 from fsb_gateway import FsbClient, Gateway, Keystore, create_gateway_app
 from fsb_gateway.box_driver import BoxSpec
 from fsb_gateway.box_port import Box
-from fsb_gateway.embedded import embedded_boxes
-from fsb_gateway.private_memory import keep_memory_private
+from fsb_gateway.engine.embedded import embedded_boxes
+from fsb_gateway.process.private_memory import keep_memory_private
 
 if TYPE_CHECKING:
     from fsb_gateway.box import BoxProcesses

@@ -24,7 +24,7 @@ _FIRST_ANSWER_SECONDS: Final = 10.0
 """Ten times what it takes on an idle machine."""
 _ASK_AGAIN_SECONDS: Final = 0.05
 _STOP_GRACE: Final = timedelta(seconds=40)
-"""Answers at hand (25 s, `fsb_gateway.listener`), then boxes finish what they have (10 s, `fsb_gateway.box`)."""
+"""Answers at hand (25 s, `carrier.listener`), then boxes finish what they have (10 s, `fsb_gateway.box`)."""
 
 
 class SupervisedGateway:

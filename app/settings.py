@@ -61,7 +61,7 @@ class Settings(BaseSettings):
     program_deadline_seconds: float = Field(
         default=600.0,
         gt=0,
-        # Half of what a box journal remembers for certain (`fsb_gateway.journal.KEEP`).
+        # Half of what a box journal remembers for certain (`fsb_gateway.engine.journal.KEEP`).
         le=1800,
         description="When a transfer that no box has programmed is rolled back.",
     )

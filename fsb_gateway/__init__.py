@@ -51,7 +51,7 @@ from fsb_gateway.file_format.context import (
 )
 from fsb_gateway.file_format.key import public_jwk
 from fsb_gateway.file_format.update import Update, read_update
-from fsb_gateway.gateway import Gateway
+from fsb_gateway.gateway.gateway import Gateway
 from fsb_gateway.job import (
     FIRM_CODE_MAX,
     Algorithm,

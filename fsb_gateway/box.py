@@ -25,11 +25,11 @@ from typing import Final
 
 from app.core.clock import Clock
 from fsb_gateway.box_driver import BoxSpec
-from fsb_gateway.box_link import BoxLink
+from fsb_gateway.carrier.socket_path import short_path
 from fsb_gateway.error import FsbProtocolError
-from fsb_gateway.frame import PROTOCOL, FrameBuffer, Identity, decode_from_box, socket_path
-from fsb_gateway.process_identity import start_ticks
-from fsb_gateway.socket_path import short_path
+from fsb_gateway.process.box_link import BoxLink
+from fsb_gateway.process.frame import PROTOCOL, FrameBuffer, Identity, decode_from_box, socket_path
+from fsb_gateway.process.process_identity import start_ticks
 
 _log = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from urllib.parse import quote
 import msgspec
 
 from fsb_gateway.box_driver import BoxSpec
+from fsb_gateway.carrier.exchange import Answer, App, Exchange, GatewayAway, InProcessExchange
 from fsb_gateway.error import FsbError, FsbProtocolError, FsbRejected, FsbUnavailable
-from fsb_gateway.exchange import Answer, App, Exchange, GatewayAway, InProcessExchange
 from fsb_gateway.job import Algorithm, JobPending, JobState, ProgrammingJob, ProgrammingResult
 from fsb_gateway.report import BoxReport, FirmKeyReport, InstanceQueueReport, PoolReport
 from fsb_gateway.wire import decode_result, encode_job, encode_spec
@@ -81,7 +81,7 @@ class FsbClient:
     @classmethod
     def unix_socket(cls, path: Path) -> FsbClient:
         """A client of a gateway behind a Unix socket."""
-        from fsb_gateway.http_exchange import HttpExchange  # noqa: PLC0415 - 0.2 s that an embedded start saves
+        from fsb_gateway.carrier.http_exchange import HttpExchange  # noqa: PLC0415 - 0.2 s that an embedded start saves
 
         return cls(HttpExchange.unix_socket(path))
 
@@ -95,7 +95,7 @@ class FsbClient:
         Raises:
             OSError: a file is not there; `ssl.SSLError`: it is no certificate or key.
         """
-        from fsb_gateway.http_exchange import ClientIdentity, HttpExchange  # noqa: PLC0415 - as above
+        from fsb_gateway.carrier.http_exchange import ClientIdentity, HttpExchange  # noqa: PLC0415 - as above
 
         return cls(HttpExchange.mutual_tls(base_url, ClientIdentity(certificate=certificate, key=key, ca=ca)))
 

@@ -23,8 +23,8 @@ from bisect import bisect_left, insort
 from dataclasses import dataclass
 from datetime import datetime
 
-from fsb_gateway.backlog import SCALE, Backlog, CanServe, Waiting
 from fsb_gateway.job import Priority, ProgrammingJob
+from fsb_gateway.scheduling.backlog import SCALE, Backlog, CanServe, Waiting
 
 # Entries of jobs that left before their deadline are cleared away when they outnumber the rest by so many.
 _STALE_MAX = 64

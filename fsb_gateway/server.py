@@ -50,7 +50,7 @@ from fsb_gateway.error import (
     PoolUnknown,
     UpdateTooLarge,
 )
-from fsb_gateway.gateway import Gateway
+from fsb_gateway.gateway.gateway import Gateway
 from fsb_gateway.job import Algorithm, JobPending, ProgrammingResult
 from fsb_gateway.wire import decode_job, decode_spec, encode_pending, encode_result
 
@@ -180,7 +180,7 @@ async def _route_control(gateway: Gateway, scope: Scope, receive: Receive) -> An
             return _json(200, {"boxes": gateway.boxes()})
         case "GET", ["metrics"]:
             # Not loaded before somebody asks: it takes longer than all the rest of this package.
-            from fsb_gateway.metric import write_metrics  # noqa: PLC0415
+            from fsb_gateway.gateway.metric import write_metrics  # noqa: PLC0415
 
             return 200, _METRICS, write_metrics(gateway)
         case "PUT", ["v1", "boxes", name]:

@@ -96,7 +96,7 @@ def make_certificate(
     Its authority is kept with the gateway's keys: run this where the gateway runs, and carry the files.
     """
     from app.command.fsb_certificate import write_certificate
-    from fsb_gateway.machine_certificate import ROLES
+    from fsb_gateway.carrier.machine_certificate import ROLES
 
     found = next((each for each in ROLES if each == role), None)
     with failing_clearly():

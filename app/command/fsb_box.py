@@ -28,9 +28,9 @@ def run_box(
     from app.core.lock import PRIVATE_UMASK
     from app.core.logging import configure_logging
     from fsb_gateway.box_driver import BoxDriver, BoxSpec
-    from fsb_gateway.box_process import BoxProcess
     from fsb_gateway.driver import open_driver
     from fsb_gateway.key.store import Keystore
+    from fsb_gateway.process.box_process import BoxProcess
 
     settings = settings_for(data_dir, log_level=log_level)
     configure_logging(settings.log_level.upper(), stream=sys.stderr)

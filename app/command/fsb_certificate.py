@@ -11,8 +11,8 @@ from app.core.file import create_file
 from app.core.json import JsonValue
 from app.core.lock import make_private
 from app.settings import Settings
+from fsb_gateway.carrier.machine_certificate import MachineAuthorities, Role
 from fsb_gateway.key.store import Keystore
-from fsb_gateway.machine_certificate import MachineAuthorities, Role
 
 
 def write_certificate(

@@ -21,8 +21,7 @@ from app.gateway_part import lock_boxes, open_gateway
 from app.gateway_process import CONTROL_SOCKET, JOBS_SOCKET
 from app.http.bounded_protocol import BoundedProtocol
 from app.settings import Settings
-from fsb_gateway.gateway import Gateway
-from fsb_gateway.listener import (
+from fsb_gateway.carrier.listener import (
     Listener,
     ListenerSet,
     TlsFiles,
@@ -30,6 +29,7 @@ from fsb_gateway.listener import (
     private_socket,
     server_context,
 )
+from fsb_gateway.gateway.gateway import Gateway
 from fsb_gateway.server import create_gateway_app
 
 _log = logging.getLogger(__name__)

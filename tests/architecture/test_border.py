@@ -15,7 +15,7 @@ from tests.architecture.source import imported_modules, iter_modules, method_cal
 
 # Import → files that may have it. `*` stops at no slash.
 IMPORT_BORDERS: Mapping[str, tuple[str, ...]] = {
-    "aiohttp": ("fsb_gateway/http_exchange.py",),
+    "aiohttp": ("fsb_gateway/carrier/http_exchange.py",),
     "httpx": ("app/core/net.py",),
     "sqlalchemy": (
         "*/repository.py",

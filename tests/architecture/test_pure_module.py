@@ -24,6 +24,11 @@ MUST_BE_PURE = {
     "editions.catalog",
     "editions.limit",
     "editions.period",
+    "fsb_gateway.scheduler",
+    "fsb_gateway.scheduling.backlog",
+    "fsb_gateway.scheduling.delay",
+    "fsb_gateway.scheduling.expectation",
+    "fsb_gateway.scheduling.health",
     "lb.routing",
     "tenancy.access.decision",
 }

@@ -20,7 +20,7 @@ from app.core.db import Database
 from app.core.json import JsonObject
 from app.core.schema import instance_metadata
 from app.licensing import Started, TransferService, TransferState
-from fsb_gateway.journal import Journal
+from fsb_gateway.engine.journal import Journal
 from tests.bench.recorder import BareClients, Recorded, Recorder, recording
 from tests.bench.result import BenchPlace, BenchResult, median, rounded, settle_memory
 from tests.bench.spent import Spent, timed_method

@@ -14,9 +14,9 @@ from app.core.clock import SystemClock
 from app.core.file import replace_file
 from fsb_gateway.box import PROGRAM, BoxProcesses, Supervised
 from fsb_gateway.box_driver import BoxSpec, KeyBinding
-from fsb_gateway.box_link import BoxLink
-from fsb_gateway.frame import socket_path
 from fsb_gateway.key.store import Keystore
+from fsb_gateway.process.box_link import BoxLink
+from fsb_gateway.process.frame import socket_path
 from fsb_gateway.wire import encode_spec
 from tests.unit.fsb_gateway.factory import FIRM_CODE, INSTANCE
 

@@ -16,13 +16,14 @@ from threading import Event
 import typer
 
 from app.command import fsb_box
-from fsb_gateway import box_recorder, driver
-from fsb_gateway.box_conversation import Conversation
+from fsb_gateway import driver
 from fsb_gateway.box_driver import BoxDriver, BoxSpec, KeySlot
 from fsb_gateway.driver.fault import FaultyDriver
-from fsb_gateway.frame import FromBox, Programmed
-from fsb_gateway.journal import Finished, Journal
+from fsb_gateway.engine import recorder
+from fsb_gateway.engine.journal import Finished, Journal
 from fsb_gateway.key.store import Keystore
+from fsb_gateway.process.conversation import Conversation
+from fsb_gateway.process.frame import FromBox, Programmed
 
 DATA_DIR = Path(sys.argv[sys.argv.index("--data-dir") + 1])
 
@@ -63,6 +64,6 @@ def open_lethally(
 
 real_open_driver = driver.open_driver
 vars(driver)["open_driver"] = open_lethally
-vars(box_recorder)["Journal"] = LethalJournal
+vars(recorder)["Journal"] = LethalJournal
 Conversation.send = send  # type: ignore[method-assign]
 typer.run(fsb_box.run_box)

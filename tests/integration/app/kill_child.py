@@ -24,7 +24,7 @@ from app.licensing import Programmer, Started
 from app.main import Server
 from app.settings import Settings
 from fsb_gateway import JobPending, ProgrammingJob, ProgrammingResult
-from fsb_gateway.journal import Finished, Journal
+from fsb_gateway.engine.journal import Finished, Journal
 from tenancy import InstanceDatabases, PlacedDatabases
 from tests.fake.programmer import PassedOn
 
@@ -135,10 +135,10 @@ def _say(text: str) -> None:
 
 def main(data_dir: str) -> int:
     from app.core.logging import configure_logging  # noqa: PLC0415 - a setting of this process alone
-    from fsb_gateway import box_recorder  # noqa: PLC0415 - its journal is replaced in this process alone
+    from fsb_gateway.engine import recorder  # noqa: PLC0415 - its journal is replaced in this process alone
 
     configure_logging("WARNING", stream=sys.stderr)
-    vars(box_recorder)["Journal"] = KillingJournal
+    vars(recorder)["Journal"] = KillingJournal
     try:
         asyncio.run(serve(Path(data_dir)))
     except DomainError as error:

@@ -16,11 +16,11 @@ import pytest
 
 from app.core.clock import SystemClock
 from fsb_gateway import box as box_module
-from fsb_gateway import box_link
 from fsb_gateway.box import Supervised, find_process
 from fsb_gateway.error import BoxDisconnected
-from fsb_gateway.frame import PROTOCOL, Identity, encode_frame, socket_path
-from fsb_gateway.process_identity import start_ticks
+from fsb_gateway.process import box_link
+from fsb_gateway.process.frame import PROTOCOL, Identity, encode_frame, socket_path
+from fsb_gateway.process.process_identity import start_ticks
 from tests.service.box import SECONDS, BoxHouse, becomes, becomes_ready
 from tests.service.wait import wait_until, wait_until_async
 from tests.unit.fsb_gateway.factory import box_spec, make_job

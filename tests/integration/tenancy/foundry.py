@@ -15,7 +15,7 @@ from app.core.ids import CustomerId, InstanceId, OperationId
 from app.core.json import JsonObject
 from app.core.origin import UNNAMED, Origin
 from fsb_gateway import BoxSpec, FsbClient, Gateway, Keystore, create_gateway_app
-from fsb_gateway.embedded import embedded_boxes
+from fsb_gateway.engine.embedded import embedded_boxes
 from fsb_gateway.report import BoxReport, FirmKeyReport, PoolReport
 from tenancy import (
     BoxCare,

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from app.settings import Settings
-from fsb_gateway.journal import KEEP
+from fsb_gateway.engine.journal import KEEP
 
 
 def test_no_transfer_lives_longer_than_half_of_what_box_journals_remember() -> None:

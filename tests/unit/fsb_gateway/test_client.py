@@ -9,10 +9,11 @@ from datetime import timedelta
 
 import pytest
 
-from fsb_gateway import client, exchange, server
+from fsb_gateway import client, server
+from fsb_gateway.carrier import exchange
+from fsb_gateway.carrier.exchange import Answer, GatewayAway
 from fsb_gateway.client import FsbClient
 from fsb_gateway.error import FsbProtocolError, FsbRejected, FsbUnavailable, PoolUnknown
-from fsb_gateway.exchange import Answer, GatewayAway
 from fsb_gateway.job import JobPending, ProgrammingResult
 from fsb_gateway.wire import encode_result
 from tests.fake.clock import START

@@ -34,14 +34,14 @@ from fsb_gateway import (
     create_gateway_app,
 )
 from fsb_gateway.box_driver import Faults, TokenSpec
+from fsb_gateway.carrier.exchange import Answer
 from fsb_gateway.error import BoxLast
-from fsb_gateway.exchange import Answer
 from fsb_gateway.server import BODY_LIMIT, App, problem_status
 from fsb_gateway.wire import decode_spec, encode_job, encode_spec
 from tests.fake.clock import START, FakeClock
 from tests.unit.fsb_gateway.factory import FIRM_CODE, INSTANCE, box_spec, make_job
-from tests.unit.fsb_gateway.key_site import Site
-from tests.unit.fsb_gateway.stage import LONG, NOW, Stage, play
+from tests.unit.fsb_gateway.gateway.key_site import Site
+from tests.unit.fsb_gateway.gateway.stage import LONG, NOW, Stage, play
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from fsb_gateway import (
     ProgrammingStep,
     read_context,
 )
-from fsb_gateway.embedded import embedded_boxes
+from fsb_gateway.engine.embedded import embedded_boxes
 
 FIRM_CODE = 6_000_010
 INSTANCE = "ins_0199f0c2000070008000000000000001"

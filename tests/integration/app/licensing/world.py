@@ -67,7 +67,7 @@ from fsb_gateway import (
     create_gateway_app,
     read_context,
 )
-from fsb_gateway.embedded import embedded_boxes
+from fsb_gateway.engine.embedded import embedded_boxes
 from tests.fake.clock import START, FakeClock
 from tests.fake.programmer import PassedOn
 

@@ -28,7 +28,7 @@ from tenancy.box.port import BoxGateway
 from tests.fake.box_gateway import FakeGateway
 from tests.fake.clock import FakeClock
 from tests.unit.fsb_gateway.factory import FIRM_CODE, INSTANCE
-from tests.unit.fsb_gateway.stage import Stage
+from tests.unit.fsb_gateway.gateway.stage import Stage
 
 ONE, TWO, OWN = BoxSpec(name="one", pool="shared"), BoxSpec(name="two", pool="shared"), "own-1"
 OTHER_CODE = FIRM_CODE + 1

@@ -1,0 +1,1 @@
+"""How requests reach the gateway: in process, by Unix socket, by mutual TLS."""

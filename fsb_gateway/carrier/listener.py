@@ -1,0 +1,179 @@
+"""Where a gateway in a process of its own listens: Unix sockets of its directory, and addresses with mutual TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import ssl
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+
+from fsb_gateway.carrier.exchange import STOPPING_HEADER, App, Message, Receive, Scope, Send
+from fsb_gateway.carrier.socket_path import short_path
+
+# Longer than clients keep a connection (`http_exchange`), so that none is closed while a request is on its way.
+_KEEP_ALIVE_SECONDS = 75
+# What a box has at hand is finished (a job takes minutes at most, an answer to a stopping gateway's caller none).
+_GRACE_SECONDS = 25
+_BACKLOG = 2048
+_UNAVAILABLE = 503
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsFiles:
+    """What a gateway shows its callers, and whose callers it lets in: paths of PEM files."""
+
+    certificate: Path
+    key: Path
+    client_ca: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listener:
+    """A bound socket and what is served there."""
+
+    socket: socket.socket
+    app: App
+    tls: ssl.SSLContext | None = None
+
+
+class ListenerSet:
+    """Serves several listeners in one event loop, until told to stop."""
+
+    def __init__(self, listeners: Sequence[Listener], *, protocol: type[asyncio.Protocol]) -> None:
+        """Prepare to listen.
+
+        Args:
+            protocol: HTTP protocol of uvicorn's kind.
+        """
+        self._sockets = [each.socket for each in listeners]
+        self._is_stopping = False
+        self._servers = [
+            _server(self._telling(each.app), tls=each.tls, protocol=protocol) for each in listeners
+        ]
+
+    async def serve(self) -> None:
+        """Answer requests until `stop`, then finish those at hand."""
+        serving = [
+            asyncio.create_task(server.serve(sockets=[each]), name=f"listener {each.getsockname()}")
+            for server, each in zip(self._servers, self._sockets, strict=True)
+        ]
+        try:
+            await asyncio.wait(serving, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            # One that ended by itself takes the others with it: half a gateway helps nobody.
+            self.stop()
+            ended = await asyncio.gather(*serving, return_exceptions=True)
+        for each in ended:
+            if isinstance(each, BaseException):
+                raise each
+
+    async def listening(self) -> None:
+        """Wait until every listener takes connections."""
+        for server in self._servers:
+            await server.listening.wait()
+
+    def stop(self) -> None:
+        """Take no more connections; tell callers that are refused from now on to ask again."""
+        self._is_stopping = True
+        for server in self._servers:
+            server.should_exit = True
+
+    def _telling(self, app: App) -> App:
+        """The same application; while it stops, its refusals say so."""
+
+        async def telling(scope: Scope, receive: Receive, send: Send) -> None:
+            async def tell(message: Message) -> None:
+                if self._is_stopping and message.get("status") == _UNAVAILABLE:
+                    message["headers"] = [*message["headers"], (STOPPING_HEADER, b"1")]
+                await send(message)
+
+            await app(scope, receive, tell)
+
+        return telling
+
+
+def private_socket(path: Path) -> socket.socket:
+    """A Unix socket that only its owner may open, in the place of one that a killed process left behind."""
+    address = short_path(path)
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(address)
+    os.chmod(path, 0o600)
+    return listener
+
+
+def address_socket(host: str, port: int) -> socket.socket:
+    """A socket bound to an address.
+
+    Raises:
+        OSError: the address is taken, or is none of this machine's.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # asyncio turns Nagle off only where the protocol is named.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def server_context(files: TlsFiles) -> ssl.SSLContext:
+    """TLS 1.3, for callers with a certificate of one authority only.
+
+    Raises:
+        OSError: a file is not there; `ssl.SSLError`: it is no certificate or key.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_cert_chain(os.fspath(files.certificate), os.fspath(files.key))
+    context.load_verify_locations(os.fspath(files.client_ca))
+    return context
+
+
+class _Server(uvicorn.Server):
+    """Several servers share one process, so signals belong to the command; and somebody waits for the start."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals alone."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and say so."""
+        await super().startup(sockets)
+        self.listening.set()
+
+
+def _server(app: App, *, tls: ssl.SSLContext | None, protocol: type[asyncio.Protocol]) -> _Server:
+    config = uvicorn.Config(
+        app,
+        http=protocol,
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        log_level="warning",
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        backlog=_BACKLOG,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+    )
+    config.load()
+    config.ssl = tls
+    return _Server(config)
