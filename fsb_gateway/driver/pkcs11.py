@@ -18,8 +18,8 @@ from pkcs11 import exceptions as said
 
 from fsb_gateway.box_driver import KeyBinding, KeySlot, TokenSpec
 from fsb_gateway.driver import token_key
+from fsb_gateway.driver.signature import check_signature
 from fsb_gateway.driver.token import Token, explain
-from fsb_gateway.engine.signature import check_signature
 from fsb_gateway.error import (
     BoxAnswerWrong,
     BoxFailed,

@@ -23,12 +23,12 @@ from app.core.clock import Clock
 from fsb_gateway.box_driver import BoxDriver, BoxSpec, KeySlot
 from fsb_gateway.box_port import ABLE, BoxState, BoxStatus
 from fsb_gateway.driver.fault import FaultyDriver
+from fsb_gateway.driver.signature import check_signature
 from fsb_gateway.engine.account import Account
 from fsb_gateway.engine.box_job import Answer, Done, JobUnderWay
 from fsb_gateway.engine.box_keys import BoxKeys, OpenDriver
 from fsb_gateway.engine.recorder import Recorder
 from fsb_gateway.engine.refusal import check_slot, refusal
-from fsb_gateway.engine.signature import check_signature
 from fsb_gateway.error import (
     BoxDisconnected,
     BoxFailed,

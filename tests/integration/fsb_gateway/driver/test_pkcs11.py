@@ -20,10 +20,10 @@ from pkcs11 import exceptions as said
 from fsb_gateway.box_driver import BoxSpec, TokenSpec
 from fsb_gateway.driver import token as token_module
 from fsb_gateway.driver.pkcs11 import Pkcs11Driver
+from fsb_gateway.driver.signature import check_signature
 from fsb_gateway.driver.software import SoftwareDriver
 from fsb_gateway.driver.token import check_tries
 from fsb_gateway.driver.token_key import find_objects
-from fsb_gateway.engine.signature import check_signature
 from fsb_gateway.error import BoxFailed, FirmKeyMissing, FirmKeyUnfit, TokenAbsent, TokenPinWrong
 from fsb_gateway.key.store import Keystore
 from tests.fake.clock import FakeClock

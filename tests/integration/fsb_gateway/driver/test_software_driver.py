@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from fsb_gateway.driver.signature import check_signature
 from fsb_gateway.driver.software import SoftwareDriver
-from fsb_gateway.engine.signature import check_signature
 from fsb_gateway.error import BoxFailed, FirmKeyUnfit, KeyDamaged
 from fsb_gateway.key.store import Keystore
 from fsb_gateway.key.transport import public_der

@@ -9,8 +9,8 @@ import pytest
 
 from fsb_gateway.box_driver import Faults, KeySlot
 from fsb_gateway.driver.fault import FaultyDriver
+from fsb_gateway.driver.signature import check_signature
 from fsb_gateway.driver.software import SoftwareDriver
-from fsb_gateway.engine.signature import check_signature
 from fsb_gateway.error import BoxAnswerWrong, BoxOccupied, BoxPowerLost, BoxTimedOut, FsbError
 from fsb_gateway.key.store import Keystore
 from tests.fake.clock import FakeClock

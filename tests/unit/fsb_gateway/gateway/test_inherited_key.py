@@ -13,8 +13,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from fsb_gateway.driver.signature import check_signature
 from fsb_gateway.driver.software import SoftwareDriver
-from fsb_gateway.engine.signature import check_signature
 from fsb_gateway.error import KeyDamaged
 from fsb_gateway.file_format.certificate import Issuer, issue_firm_certificate, issue_instance_ca, issue_root
 from fsb_gateway.file_format.key import PrivateKey
