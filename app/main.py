@@ -11,8 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -28,6 +27,7 @@ from app.container import Platform
 from app.core.clock import Clock
 from app.core.errors import DomainError
 from app.core.logging import bind
+from app.core.quiet_server import QuietServer
 from app.http import (
     admin_access_api,
     admin_api,
@@ -407,30 +407,12 @@ def _raise_first(ended: Sequence[object], too_early: Sequence[str]) -> None:
         raise RuntimeError(f"ended without being asked to: {', '.join(too_early)}")
 
 
-async def _all_listening(servers: Sequence[_QuietServer]) -> None:
+async def _all_listening(servers: Sequence[QuietServer]) -> None:
     for server in servers:
         await server.listening.wait()
 
 
-class _QuietServer(uvicorn.Server):
-    """Two servers share one process, so signals belong to the command; and somebody waits for the start."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.listening = asyncio.Event()
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave signals alone."""
-        yield
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen, and say so."""
-        await super().startup(sockets)
-        self.listening.set()
-
-
-def _uvicorn(app: ASGIApp) -> _QuietServer:
+def _uvicorn(app: ASGIApp) -> QuietServer:
     config = uvicorn.Config(
         app,
         http=BoundedProtocol,
@@ -443,7 +425,7 @@ def _uvicorn(app: ASGIApp) -> _QuietServer:
         timeout_keep_alive=30,
         timeout_graceful_shutdown=25,
     )
-    return _QuietServer(config)
+    return QuietServer(config)
 
 
 def _listen(host: str, port: int) -> socket.socket:

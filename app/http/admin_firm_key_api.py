@@ -23,6 +23,7 @@ from app.http.schema.staff import ApprovalRead, GuardedAsk
 from app.http.staff import StaffRoute, staff
 from fsb_gateway.job import FIRM_CODE_MAX
 from tenancy.box.control import BoxControl
+from tenancy.staff.approval import Plan
 
 router = APIRouter(prefix="/admin/v1", route_class=StaffRoute, tags=["firm keys"])
 
@@ -71,14 +72,7 @@ async def copy_firm_key(
 ) -> ApprovalRead:
     """Once a second person has approved it: wrapped into a box that works for the key's pool."""
     plan = await planned(_control(request).plan_key(firm_code, to=body.to))
-    return await ask_approval(
-        request,
-        response,
-        action="copyFirmKey",
-        object_id=await _instance_of(request, firm_code),
-        reason=body.reason,
-        parameters=plan,
-    )
+    return await _ask(request, response, "copyFirmKey", firm_code=firm_code, reason=body.reason, plan=plan)
 
 
 @router.post(
@@ -94,14 +88,7 @@ async def move_firm_key(
 ) -> ApprovalRead:
     """Once a second person has approved it: copied, wrapped, then destroyed where it was."""
     plan = await planned(_control(request).plan_move(firm_code, source=body.source, to=body.to))
-    return await ask_approval(
-        request,
-        response,
-        action="moveFirmKey",
-        object_id=await _instance_of(request, firm_code),
-        reason=body.reason,
-        parameters=plan,
-    )
+    return await _ask(request, response, "moveFirmKey", firm_code=firm_code, reason=body.reason, plan=plan)
 
 
 @router.post(
@@ -117,14 +104,7 @@ async def rotate_firm_key(
 ) -> ApprovalRead:
     """Once a second person has approved it. What the old key has signed still verifies."""
     plan = await planned(_control(request).plan_key(firm_code))
-    return await ask_approval(
-        request,
-        response,
-        action="rotateFirmKey",
-        object_id=await _instance_of(request, firm_code),
-        reason=body.reason,
-        parameters=plan,
-    )
+    return await _ask(request, response, "rotateFirmKey", firm_code=firm_code, reason=body.reason, plan=plan)
 
 
 @router.post(
@@ -140,14 +120,7 @@ async def retire_firm_key(
 ) -> ApprovalRead:
     """Once a second person has approved it, for good; only of an instance that has ended. Its certificates stay."""
     plan = await planned(_control(request).plan_key(firm_code))
-    return await ask_approval(
-        request,
-        response,
-        action="retireFirmKey",
-        object_id=await _instance_of(request, firm_code),
-        reason=body.reason,
-        parameters=plan,
-    )
+    return await _ask(request, response, "retireFirmKey", firm_code=firm_code, reason=body.reason, plan=plan)
 
 
 @router.get(
@@ -185,6 +158,16 @@ async def print_key_ceremony(
     language = choose_language(lang, request.headers.get("accept-language", ""))
     headers = {**PAGE_HEADERS, "Content-Language": language}
     return HTMLResponse(render_page(found, language), headers=headers)
+
+
+async def _ask(
+    request: Request, response: Response, action: str, *, firm_code: int, reason: str, plan: Plan
+) -> ApprovalRead:
+    """Ask a second person for something that is done to a firm key."""
+    instance_id = await _instance_of(request, firm_code)
+    return await ask_approval(
+        request, response, action=action, object_id=instance_id, reason=reason, parameters=plan
+    )
 
 
 def _control(request: Request) -> BoxControl:

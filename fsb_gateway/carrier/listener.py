@@ -6,13 +6,13 @@ import asyncio
 import os
 import socket
 import ssl
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
 
+from app.core.quiet_server import QuietServer
 from fsb_gateway.carrier.exchange import STOPPING_HEADER, App, Message, Receive, Scope, Send
 from fsb_gateway.carrier.socket_path import short_path
 
@@ -140,25 +140,7 @@ def server_context(files: TlsFiles) -> ssl.SSLContext:
     return context
 
 
-class _Server(uvicorn.Server):
-    """Several servers share one process, so signals belong to the command; and somebody waits for the start."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.listening = asyncio.Event()
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave signals alone."""
-        yield
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen, and say so."""
-        await super().startup(sockets)
-        self.listening.set()
-
-
-def _server(app: App, *, tls: ssl.SSLContext | None, protocol: type[asyncio.Protocol]) -> _Server:
+def _server(app: App, *, tls: ssl.SSLContext | None, protocol: type[asyncio.Protocol]) -> QuietServer:
     config = uvicorn.Config(
         app,
         http=protocol,
@@ -176,4 +158,4 @@ def _server(app: App, *, tls: ssl.SSLContext | None, protocol: type[asyncio.Prot
     )
     config.load()
     config.ssl = tls
-    return _Server(config)
+    return QuietServer(config)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import errno
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -23,7 +22,6 @@ from fsb_gateway.error import (
     TransactionsExhausted,
 )
 from tests.fake.box_driver import ScriptedDriver
-from tests.fake.clock import FakeClock
 from tests.service.wait import wait_until
 from tests.unit.fsb_gateway.engine.engine_bench import SECONDS, Bench, Disk, recall, submit
 from tests.unit.fsb_gateway.factory import (
@@ -36,21 +34,6 @@ from tests.unit.fsb_gateway.factory import (
 
 # A pace that is slow enough to be seen.
 SLOW = timedelta(milliseconds=3)
-
-
-@pytest.fixture
-def bench(tmp_path: Path, clock: FakeClock) -> Iterator[Bench]:
-    bench = Bench(tmp_path, clock)
-    yield bench
-    for engine in bench.engines:
-        engine.close()
-
-
-@pytest.fixture
-def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
-    disk = Disk(monkeypatch)
-    yield disk
-    disk.open.set()
 
 
 def test_standard_box_pays_for_new_containers_only(bench: Bench) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import logging
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -44,21 +43,6 @@ from tests.unit.fsb_gateway.factory import (
 
 # Longer than a job may take to be called quick: such jobs go to the journal's own thread.
 SLOW = timedelta(milliseconds=3)
-
-
-@pytest.fixture
-def bench(tmp_path: Path, clock: FakeClock) -> Iterator[Bench]:
-    bench = Bench(tmp_path, clock)
-    yield bench
-    for engine in bench.engines:
-        engine.close()
-
-
-@pytest.fixture
-def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
-    disk = Disk(monkeypatch)
-    yield disk
-    disk.open.set()
 
 
 def test_result_leaves_only_when_the_disk_has_it(bench: Bench, disk: Disk) -> None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -22,14 +20,6 @@ from tests.unit.fsb_gateway.factory import box_spec, journal_path, make_job
 TOKEN_BOX = replace(
     box_spec(), driver="pkcs11", token=TokenSpec(module="/none.so", label="token-1", pin_file="/none")
 )
-
-
-@pytest.fixture
-def bench(tmp_path: Path, clock: FakeClock) -> Iterator[Bench]:
-    bench = Bench(tmp_path, clock)
-    yield bench
-    for engine in bench.engines:
-        engine.close()
 
 
 @pytest.fixture
