@@ -39,6 +39,7 @@ from app.operations.migration.service import MigrationService
 from app.operations.probe.isolation_probe import IsolationProbe, ProbeParts
 from app.settings import Settings
 from editions import edition
+from fsb_gateway.error import FsbError, FsbUnavailable
 from tenancy import (
     AccessCache,
     AccessService,
@@ -105,6 +106,8 @@ class Platform:
         self.data_dir: Path = settings.data_dir.resolve()
         self.on_work: Callable[[InstanceRuntime], None] = lambda _runtime: None
         self.stopping = asyncio.Event()
+        self.gateway_trouble: str | None = None
+        """Why the gateway did not answer when the platform started."""
         self._lock_file: int | None = None
         self._lines: dict[LineId, Line] = {}
         self._making_lines = threading.Lock()
@@ -336,8 +339,10 @@ class Platform:
         self.guarded = GuardedActions()
         register_actions(self.guarded)
         register_box_actions(self.guarded)
-        self.guarded.register("endInstance", start_end, check=check_end)
-        self.guarded.register("eraseInstance", start_erase, check=check_erase)
+        self.guarded.register("endInstance", start_end, check=check_end, asked=("retention_days",))
+        self.guarded.register(
+            "eraseInstance", start_erase, check=check_erase, asked=("early", "legal_reason")
+        )
         self.approvals = ApprovalService(db, self.guarded)
         self.files = FileStore(self.data_dir)
         self.lifecycle = LifecycleService(db, contracts=self.contracts)
@@ -360,7 +365,7 @@ class Platform:
         self.boxes = BoxCare(self.platform_db, self.databases, self.fsb)
         # A gateway in another process may be away; whoever keeps the boxes tells it when it is there.
         with carry_on("boxes_not_restored"):
-            await self.boxes.keeper.reconcile()
+            await self._restore_boxes()
         self.ceremonies = CeremonyReader(self.platform_db, self.audit.reader)
         self.isolation_probe = self._make_isolation_probe()
         self.migrations = MigrationService(
@@ -378,6 +383,18 @@ class Platform:
         self.operations = OperationService(self.platform_db, kinds)
         stranded = dict.fromkeys(("provisioning", "failed"), PROVISION_INSTANCE)
         self._operation_sweeper = OperationSweeper(self.platform_db, kinds, stranded=stranded)
+
+    async def _restore_boxes(self) -> None:
+        try:
+            await self.boxes.keeper.reconcile()
+        except FsbError as error:
+            self.gateway_trouble = error.message
+            if not isinstance(error, FsbUnavailable):
+                where = self.settings.boxes
+                self.gateway_trouble = (
+                    f"What answers at {where} does not take what control asks. Is it for lines?"
+                )
+            raise
 
     def _lifecycle_kinds(self) -> list[OperationKind]:
         lines = ServedLines(

@@ -18,6 +18,7 @@ from app.core.clock import Clock
 from app.core.errors import DomainError, InputInvalid
 from app.core.lock import make_private, take_lock
 from app.core.open_file import raise_open_files
+from app.gateway_file import NamedFile, opened
 from app.settings import Settings
 from fsb_gateway import FsbClient, Gateway, Keystore, create_gateway_app
 from fsb_gateway.box_driver import BoxSpec
@@ -173,16 +174,9 @@ def _connect(settings: Settings) -> FsbClient:
             "A gateway at an https address needs WOPS_FSB_CERTIFICATE, WOPS_FSB_KEY and WOPS_FSB_CA.",
             field="fsb_certificate",
         )
-    for setting, path in (("fsb_certificate", certificate), ("fsb_key", key), ("fsb_ca", ca)):
-        if not os.access(path, os.R_OK):
-            raise InputInvalid(
-                f"WOPS_{setting.upper()} names a file that is not there or cannot be read: {path}",
-                field=setting,
-            )
-    try:
-        return FsbClient.mutual_tls(settings.boxes, certificate=certificate, key=key, ca=ca)
-    except OSError as error:
-        raise InputInvalid(
-            "WOPS_FSB_CERTIFICATE, WOPS_FSB_KEY or WOPS_FSB_CA is no PEM file of that kind.",
-            field="fsb_certificate",
-        ) from error
+    return opened(
+        lambda: FsbClient.mutual_tls(settings.boxes, certificate=certificate, key=key, ca=ca),
+        certificate=NamedFile(name="WOPS_FSB_CERTIFICATE", path=certificate),
+        key=NamedFile(name="WOPS_FSB_KEY", path=key),
+        ca=NamedFile(name="WOPS_FSB_CA", path=ca),
+    )

@@ -108,6 +108,7 @@ def create_control_app(platform: Platform) -> FastAPI:
         platform.clock,
         "wops admin API",
         "Running the fleet: customers, instances, contracts, access, operations.",
+        for_staff=True,
     )
     app.state.platform = platform
     app.state.cursors = CursorCodec(platform.key.derive("cursor"))
@@ -147,7 +148,7 @@ def create_portal_app(platform: Platform) -> FastAPI:
     return app
 
 
-def _new_app(clock: Clock, title: str, description: str) -> FastAPI:
+def _new_app(clock: Clock, title: str, description: str, *, for_staff: bool = False) -> FastAPI:
     app = FastAPI(
         title=title,
         description=description,
@@ -157,7 +158,7 @@ def _new_app(clock: Clock, title: str, description: str) -> FastAPI:
         openapi_url=None,
         redirect_slashes=False,
     )
-    register_problem_handlers(app, clock=clock)
+    register_problem_handlers(app, clock=clock, for_staff=for_staff)
     return app
 
 

@@ -12,6 +12,7 @@ import os
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 from pydantic_settings import (
@@ -111,9 +112,9 @@ class Settings(BaseSettings):
     @field_validator("boxes")
     @classmethod
     def _check_boxes(cls, boxes: str) -> str:
-        if boxes in ("embedded", "processes") or boxes.startswith(("unix:/", "https://")):
+        if boxes in ("embedded", "processes") or boxes.startswith("unix:/") or _is_https_address(boxes):
             return boxes
-        raise ValueError("embedded, processes, unix:/path or https://host:port")
+        raise ValueError("must be embedded, processes, unix:/path or https://host:port")
 
     @field_validator("key_encryption_key")
     @classmethod
@@ -176,6 +177,14 @@ class Settings(BaseSettings):
     def front_socket(self) -> Path:
         """Unix socket of the trusted front: what comes in there names its caller's address and certificate."""
         return self.data_dir / "front.sock"
+
+
+def _is_https_address(text: str) -> bool:
+    try:
+        url = urlsplit(text)
+        return url.scheme == "https" and bool(url.hostname) and url.port != 0 and url.netloc == text[8:]
+    except ValueError:
+        return False
 
 
 def _decode_key(text: str) -> bytes:

@@ -21,7 +21,7 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from app.core.clock import Clock
 from fsb_gateway.box_driver import BoxSpec
@@ -251,20 +251,23 @@ class BoxProcesses:
 
 
 async def find_process(path: Path, box: str) -> Process | None:
-    """The living process of a box, if one listens at its socket; one of another version, or that hangs, is ended."""
+    """The living process of a box, if one listens at its socket.
+
+    One of another version is ended, one that hangs is killed: it would not hear that it is to end.
+    """
     listening = await asyncio.to_thread(_ask, path, box)
     if listening is None:
         return None
-    descriptor, pid, is_usable = listening
+    descriptor, pid, state = listening
     process = Process(descriptor, pid)
-    if is_usable:
+    if state == "usable":
         return process
     _log.warning("the process of box %s is of another version, or hangs; it is ended", box)
-    await process.stop(_STOP_GRACE)
+    await process.stop(timedelta(0) if state == "silent" else _STOP_GRACE)
     return None
 
 
-def _ask(path: Path, box: str) -> tuple[int, int, bool] | None:
+def _ask(path: Path, box: str) -> tuple[int, int, Literal["usable", "other", "silent"]] | None:
     """Who listens: a descriptor of the process, its number, and whether it can be adopted."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(_ASK_SECONDS)
@@ -280,10 +283,11 @@ def _ask(path: Path, box: str) -> tuple[int, int, bool] | None:
             identity = _read_identity(connection)
             # It has answered after the descriptor was opened: the number was still its own.
             if (identity.pid, identity.started) == (pid, start_ticks(pid)):
-                return descriptor, pid, (identity.protocol, identity.box) == (PROTOCOL, box)
+                is_usable = (identity.protocol, identity.box) == (PROTOCOL, box)
+                return descriptor, pid, "usable" if is_usable else "other"
         except TimeoutError:
             if _is_connected(connection):
-                return descriptor, pid, False
+                return descriptor, pid, "silent"
         except (OSError, FsbProtocolError):
             pass
         os.close(descriptor)

@@ -148,6 +148,13 @@ class BoxDriver(Protocol):
         """
         ...
 
+    def has_new_pin(self) -> bool:
+        """Whether the file with the PIN has changed since it was last used or refused: `reload` is worth a try.
+
+        Asks the token nothing.
+        """
+        ...
+
     def generate(self, binding: KeyBinding) -> bytes:
         """Make a key that is not in use yet; the same id again gives the same key. Its public half, SPKI DER.
 

@@ -8,11 +8,16 @@
     │   ├── BoxJournalUnwritable    a box refuses work: its journal cannot be written (disk full)
     │   └── BoxFailed               the box itself did not do what it was asked
     │       ├── BoxOccupied · BoxTimedOut · BoxAnswerWrong · BoxPowerLost
-    │       └── TokenAbsent · TokenPinWrong · TransactionsExhausted
+    │       ├── TokenAbsent
+    │       │   └── TokenLibraryUnusable
+    │       ├── TokenPinWrong
+    │       │   └── TokenPinUnreadable · TokenPinExposed
+    │       └── TokenKeyLost · TransactionsExhausted
     ├── FsbRejected                 the gateway said no; nothing was programmed
     │   ├── JobMalformed · JobIdReused · JobDeadlinePassed · JobUnknown · UpdateTooLarge
     │   ├── JobCancelled · JobRunning
     │   ├── PoolUnknown · PoolDrained · PoolForeign · BoxUnknown · BoxSpecInvalid · BoxQueueFull · BoxBusy · BoxLast
+    │   ├── TokenTaken
     │   └── FirmCodeNotOwned · FirmKeyMissing · FirmKeyConflict · FirmKeyUnfit
     ├── FsbProtocolError            the answer was not understood
     ├── FileFormatError
@@ -105,10 +110,34 @@ class TokenAbsent(BoxFailed):
     code = "token_absent"
 
 
+class TokenLibraryUnusable(TokenAbsent):
+    """The PKCS#11 library of the token does not exist, or does not start."""
+
+    code = "token_library_unusable"
+
+
 class TokenPinWrong(BoxFailed):
-    """The token refused the PIN, or has only one try left; nobody tries again before somebody has mended it."""
+    """The token refused the PIN, or has only one try left; it is not tried again before its file has changed."""
 
     code = "token_pin_wrong"
+
+
+class TokenPinUnreadable(TokenPinWrong):
+    """The file with the token's PIN is not there, cannot be read, or is empty; the token was not asked."""
+
+    code = "token_pin_unreadable"
+
+
+class TokenPinExposed(TokenPinWrong):
+    """Others than its owner can read the file with the token's PIN; it is not used, and the token was not asked."""
+
+    code = "token_pin_exposed"
+
+
+class TokenKeyLost(BoxFailed):
+    """The token has no longer the key that it should sign with; the box holds it no more."""
+
+    code = "token_key_lost"
 
 
 class TransactionsExhausted(BoxFailed):
@@ -205,6 +234,12 @@ class BoxLast(FsbRejected):
     """The only box that holds a firm key, or works for a pool, is not taken away by itself."""
 
     code = "box_last"
+
+
+class TokenTaken(FsbRejected):
+    """A token has one box, and `detail["holder"]` is the one of this token: either would destroy the other's keys."""
+
+    code = "token_taken"
 
 
 class BoxQueueFull(FsbRejected):

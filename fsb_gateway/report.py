@@ -44,7 +44,7 @@ class InstanceShare:
     """One instance in one pool.
 
     Attributes:
-        waiting, running: jobs now.
+        waiting, running, unknown: jobs now.
         operations_done: since the gateway started.
         share: of the pool's operations of the last five minutes (0–1).
         waited_seconds: all its finished jobs together, from their arrival to their start.
@@ -59,6 +59,7 @@ class InstanceShare:
     share: float
     waited_seconds: float
     caused_by_others_seconds: float
+    unknown: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,8 +69,14 @@ class PoolReport:
     Attributes:
         owner: the instance whose own it is; None for a shared one.
         boxes: that work for it now, lent ones included.
-        reason: code of why no box takes every kind of work (without transactions, some is done); None while one does.
-        expected_wait_seconds: p50 for a job of one operation that came now; `_p95` in 19 of 20 cases.
+        ready_boxes: of them that take work, whichever keys they hold.
+        without_key: boxes that work for it and lack a key that another of its boxes has: they do less than the others.
+        reason: code of why no box takes every kind of work (without transactions, some is done), in an instance's own
+            pool of why none does its owner's; None while one does.
+        expected_wait_seconds: p50 for a job of one operation that came now; `_p95` in 19 of 20 cases. In an instance's
+            own pool a job of its owner, as `InstanceQueueReport` has it; in a shared one a newcomer's: of an instance
+            that has nothing waiting, and whose key all boxes hold. With a reason, see `InstanceQueueReport`.
+        running, unknown: jobs with boxes, and jobs whose box went away with them; none is both.
         oldest_seconds: how long the oldest waiting job has waited.
         utilisation: share of the last minute that its boxes spent programming (0–1).
         operation_seconds: measured time per operation, over the last jobs; None before the first.
@@ -93,6 +100,7 @@ class PoolReport:
     operations_done: int
     operation_seconds: Quantiles | None
     instances: tuple[InstanceShare, ...]
+    without_key: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,11 +196,16 @@ class JobReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceQueueReport:
-    """Where an instance stands.
+    """Where an instance stands, for a job of one operation that came now, of its firm code that is served soonest.
+
+    All forecasts rest on the boxes that can do the job: they work for the pool, hold its key, and can pay.
 
     Attributes:
+        reason: code of why no box works for the instance; None while one does.
         position: jobs that would be served before one that came now.
-        expected_wait_seconds: p50 for a job of one operation that came now; `_p95` in 19 of 20 cases.
+        expected_wait_seconds: p50, and never less than for the last waiting job of its kind; `_p95` in 19 of 20 cases.
+            With a reason, from when a box is tried again, or a loan ends; an hour and more where somebody has to do
+            something first: at least that, nobody knows. Of a job that was sent, its deadline is the limit.
         others_share: of the operations before such a job, how much is other instances' work (0–1).
         waited_seconds, caused_by_others_seconds: of all its finished jobs, since the gateway started.
         jobs: waiting and running, in the order in which they are served; the first 100.

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import heapq
 from bisect import bisect_left, insort
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -172,24 +173,41 @@ class FairQueue:
             self._backlogs.clear()
             self._parked.clear()
 
-    def ahead(self, job_id: str) -> Ahead:
+    def ahead(self, job_id: str, *, can_serve: CanServe | None = None) -> Ahead:
         """What is served before a waiting job.
+
+        Args:
+            can_serve: whether any of the boxes that matter can do a job. Instances of whose next job that is not so
+                are in nobody's way there, and are left out.
 
         Raises:
             KeyError: it does not wait here.
         """
         waiting = self._jobs[job_id]
         backlog = self._backlogs[waiting.job.instance_id]
-        return self._ahead(backlog, backlog.plan().jobs.index(waiting))
+        return self._ahead(backlog, backlog.plan().jobs.index(waiting), can_serve)
 
-    def ahead_of_new(self, instance_id: str, *, weight: int = 1, priority: Priority = "interactive") -> Ahead:
-        """What would be served before a job that came now."""
+    def ahead_of_new(
+        self,
+        instance_id: str,
+        *,
+        weight: int | None = None,
+        priority: Priority = "interactive",
+        can_serve: CanServe | None = None,
+    ) -> Ahead:
+        """What would be served before a job that came now.
+
+        Args:
+            weight: of its instance; None for the one that its waiting jobs have, or else 1.
+            can_serve: see `ahead`.
+        """
         backlog = self._backlogs.get(instance_id)
         if backlog is not None and len(backlog):
-            return self._ahead(*backlog.with_newcomer(weight=weight, priority=priority))
+            weight = SCALE // backlog.unit if weight is None else weight
+            return self._ahead(*backlog.with_newcomer(weight=weight, priority=priority), can_serve)
         if backlog is None or backlog.start <= self._virtual:
-            backlog = self._newcomer(instance_id, weight)
-        return self._ahead(backlog, 0)
+            backlog = self._newcomer(instance_id, weight or 1)
+        return self._ahead(backlog, 0, can_serve)
 
     def standing(self, instance_id: str, *, limit: int) -> tuple[tuple[ProgrammingJob, Ahead], ...]:
         """The first waiting jobs of an instance in the order of service, with what is ahead of each."""
@@ -198,6 +216,11 @@ class FairQueue:
             return ()
         jobs = backlog.plan().jobs[:limit]
         return tuple((waiting.job, self._ahead(backlog, index)) for index, waiting in enumerate(jobs))
+
+    def jobs_of(self, instance_id: str) -> Iterator[ProgrammingJob]:
+        """The waiting jobs of an instance, the one that is served last first."""
+        backlog = self._backlogs.get(instance_id)
+        return iter(()) if backlog is None else (waiting.job for waiting in reversed(backlog.plan().jobs))
 
     def waiting(self, instance_id: str) -> int:
         """How many jobs of an instance wait."""
@@ -286,11 +309,13 @@ class FairQueue:
             if not len(backlog):
                 self._park(backlog)
 
-    def _ahead(self, backlog: Backlog, index: int) -> Ahead:
+    def _ahead(self, backlog: Backlog, index: int, can_serve: CanServe | None = None) -> Ahead:
         tag = backlog.tag(index, virtual=self._virtual)
         jobs, own, others = index, backlog.plan().before[index], 0
         for _, _, other in self._line[: self._count_before(tag, backlog.rank)]:
-            if other.instance_id != backlog.instance_id:
+            if other.instance_id != backlog.instance_id and (
+                can_serve is None or can_serve(other.head().job)
+            ):
                 other_jobs, operations = other.before(tag, backlog.rank, virtual=self._virtual)
                 jobs += other_jobs
                 others += operations

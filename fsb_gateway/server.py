@@ -48,6 +48,7 @@ from fsb_gateway.error import (
     PoolDrained,
     PoolForeign,
     PoolUnknown,
+    TokenTaken,
     UpdateTooLarge,
 )
 from fsb_gateway.gateway.gateway import Gateway
@@ -87,6 +88,7 @@ _STATUS: dict[type[DomainError], int] = {
     FirmKeyConflict: 409,
     BoxBusy: 409,
     BoxLast: 409,
+    TokenTaken: 409,
     FirmCodeNotOwned: 403,
     PoolForeign: 403,
     PoolUnknown: 404,

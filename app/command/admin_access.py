@@ -9,6 +9,7 @@ from typing import Annotated, cast
 import typer
 
 from app.command.call import Call, InstanceArgument, changes, reads
+from app.command.edition import warn_without_web_services
 from app.command.file_input import pem_in
 from app.command.output import line, out
 from app.command.session import version_in
@@ -71,6 +72,7 @@ def set_access(
     body["confirm_wide_networks"] = confirm_wide_networks or network is None
     body["force"] = force
     call.show(call.api.put(path, body, if_match=version_in(before)).object())
+    warn_without_web_services(call, path.removesuffix("/access"))
 
 
 def _changed(before: JsonObject, named: JsonObject) -> JsonObject:

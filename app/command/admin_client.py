@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from app.command.call import Call, InstanceArgument, changes, reads
+from app.command.edition import warn_without_web_services
 from app.command.file_input import pem_in
 from app.core.clock import SystemClock
 from app.core.json import JsonObject
@@ -42,12 +43,14 @@ def add_client(
     burst: Annotated[int | None, typer.Option(min=1, help="Requests at once, likewise.")] = None,
 ) -> None:
     """Add an API client; its secret is shown once."""
+    path = call.instance(instance)
     body: JsonObject = {"name": name, "scopes": list(scope or ("read", "orders", "licenses"))}
     if expires_in_days is not None:
         body["expires_at"] = (SystemClock().now() + timedelta(days=expires_in_days)).isoformat()
     given: JsonObject = {"rate_per_second": rate_per_second, "burst": burst}
     body |= {name: value for name, value in given.items() if value is not None}
-    call.show_secret(call.api.post(f"{call.instance(instance)}/clients", body).object(), "client")
+    call.show_secret(call.api.post(f"{path}/clients", body).object(), "client")
+    warn_without_web_services(call, path)
 
 
 @commands.command("list")

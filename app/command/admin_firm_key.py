@@ -6,7 +6,7 @@ from typing import Annotated, Final, cast
 
 import typer
 
-from app.command.call import Call, InstanceArgument, Reason, changes, reads
+from app.command.call import Call, Reason, changes, reads
 from app.command.output import out, printable
 from app.core.errors import InputInvalid
 from app.core.json import JsonObject
@@ -17,6 +17,10 @@ from app.operations.ceremony.record import CeremonyRecord
 commands = typer.Typer(no_args_is_help=True, help="Firm keys in the boxes.")
 
 FirmCodeArgument = Annotated[int, typer.Argument(help="Like 6000100.", metavar="FIRM_CODE", min=1)]
+OwnerArgument = Annotated[
+    str,
+    typer.Argument(help="Name or id of the instance whose key it is, not its firm code.", metavar="INSTANCE"),
+]
 ToOption = Annotated[str, typer.Option("--to", help="Name of the box that gets it.")]
 
 _COLUMNS: Final = ("firm_code", "instance_id", "algorithm", "state", "key_id", "boxes", "expires_at")
@@ -49,8 +53,8 @@ def print_certificate(call: Call, firm_code: FirmCodeArgument) -> None:
 
 @commands.command("install")
 @changes
-def install_firm_key(call: Call, instance: InstanceArgument, reason: Reason) -> None:
-    """Ask to install it again, in all boxes of its pool; a second person has to approve it."""
+def install_firm_key(call: Call, instance: OwnerArgument, reason: Reason) -> None:
+    """Ask to install an instance's key again, in all boxes of its pool; a second person has to approve it."""
     path = f"{call.instance(instance)}/firm-key:install"
     call.show_asked(call.api.post(path, {"reason": reason}).object())
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from app.command.call import Call, InstanceArgument, Reason, changes, reads
+from app.command.edition import has_web_services
 from app.command.received_file import received_file, write_checked
 from app.command.session import version_in
 from app.command.wait import wait_for_operation
@@ -42,7 +43,24 @@ def add_instance(
     body |= {name: value for name, value in given.items() if value is not None}
     ordered = call.api.post("/admin/v1/instances", body).object()
     done = wait_for_operation(call.api, str(ordered["operation_id"]), quiet=call.as_json)
-    call.show(call.api.get(f"/admin/v1/instances/{done['object_id']}").object())
+    made = call.api.get(f"/admin/v1/instances/{done['object_id']}").object()
+    call.show(made)
+    if not call.as_json:
+        _tell_next(call, made)
+
+
+def _tell_next(call: Call, made: JsonObject) -> None:
+    """Where it is, and that the access policy of a new instance lets nobody in."""
+    name = made["name"]
+    where = f"It is at {call.served_at().rstrip('/')}/{name}."
+    if has_web_services(call, made):
+        call.tell(
+            f"{where} Nobody may call its web services yet:",
+            f"wops admin client add {name} erp",
+            f"wops admin access set {name} --method network --method basic --network 192.0.2.0/24",
+        )
+    else:
+        call.tell(f"{where} Its edition has no web services: orders are placed through the admin API.")
 
 
 @commands.command("list")

@@ -5,13 +5,20 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import wraps
+from functools import partial, wraps
 from typing import Annotated, Any, Concatenate
 
 import typer
 
 from app.command.output import JsonFlag, err, failing_clearly, line, show, show_secret, show_table
-from app.command.session import DataDirOption, TokenFileOption, UrlOption, admin_session, path_of
+from app.command.session import (
+    DataDirOption,
+    TokenFileOption,
+    UrlOption,
+    admin_session,
+    path_of,
+    served_address,
+)
 from app.core.json import JsonObject
 from app.core.net import ApiSession
 
@@ -22,10 +29,15 @@ ReasonOption = Annotated[str | None, typer.Option("--reason", help="Why; stands 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One run of a command: whom it asks, and how it answers."""
+    """One run of a command: whom it asks, and how it answers.
+
+    Attributes:
+        served_at: the address at which the platform serves instances.
+    """
 
     api: ApiSession
     as_json: bool
+    served_at: Callable[[], str]
 
     def instance(self, name: str) -> str:
         """Where the admin API has an instance that is given by name or id.
@@ -46,6 +58,13 @@ class Call:
     def show_secret(self, made: JsonObject, what: str) -> None:
         """Print what was made and its secret."""
         show_secret(made, what, as_json=self.as_json)
+
+    def tell(self, text: str, *commands: str) -> None:
+        """Tell a person what follows from it, and the commands for that; scripts are told nothing."""
+        if not self.as_json:
+            err.print(line((text, "yellow")))
+            for each in commands:
+                err.print(line("  ", (each, "bold")))
 
     def show_asked(self, request: JsonObject) -> None:
         """Print a request that a second person has to approve, and tell a person how that is done."""
@@ -93,7 +112,8 @@ def _connected(command: _Command, *, leave_out: set[str]) -> Callable[..., None]
         chosen = _Options(**{each.name: given.pop(each.name) for each in shared})
         where = (chosen.url, chosen.token_file, chosen.data_dir)
         with failing_clearly(), admin_session(*where, reason=chosen.reason) as api:
-            command(Call(api=api, as_json=chosen.as_json), **given)
+            served_at = partial(served_address, chosen.url, chosen.data_dir)
+            command(Call(api=api, as_json=chosen.as_json, served_at=served_at), **given)
 
     # Typer makes the options from these two.
     parameters = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in (*own, *shared)]

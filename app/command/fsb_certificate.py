@@ -12,6 +12,7 @@ from app.core.json import JsonValue
 from app.core.lock import make_private
 from app.settings import Settings
 from fsb_gateway.carrier.machine_certificate import MachineAuthorities, Role
+from fsb_gateway.error import JobMalformed
 from fsb_gateway.key.store import Keystore
 
 
@@ -21,8 +22,8 @@ def write_certificate(
     """Make a certificate and write it; returns the files' paths, and until when it is valid.
 
     Raises:
-        InputInvalid: there is such a file already.
-        FsbError: the name is none, or a key file cannot be opened.
+        InputInvalid: the name is none, or there is such a file already.
+        FsbError: a key file cannot be opened.
         OSError: the directory cannot be written to.
     """
     make_private(settings.data_dir.resolve())
@@ -30,7 +31,13 @@ def write_certificate(
     keys = settings.box_dir / "keys"
     keystore = Keystore(keys, clock=clock, key_encryption_key=settings.key_encryption_key_bytes)
     authorities = MachineAuthorities(keys / "machine-ca", keystore.wrap, clock=clock)
-    made = authorities.issue(name, role, lifetime=lifetime)
+    try:
+        made = authorities.issue(name, role, lifetime=lifetime)
+    except JobMalformed:
+        raise InputInvalid(
+            "--name is a host name or an address: letters, digits, dots, hyphens and underscores.",
+            field="name",
+        ) from None
     to.mkdir(parents=True, exist_ok=True)
     written: dict[str, JsonValue] = {
         "certificate": _write(to / f"{name}.crt", made.certificate),

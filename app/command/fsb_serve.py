@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import socket
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from app.core.errors import InputInvalid
 from app.core.json import JsonObject
 from app.core.lock import PRIVATE_UMASK, make_private
 from app.core.open_file import raise_open_files
+from app.gateway_file import NamedFile, opened
 from app.gateway_part import lock_boxes, open_gateway
 from app.gateway_process import CONTROL_SOCKET, JOBS_SOCKET
 from app.http.bounded_protocol import BoundedProtocol
@@ -42,6 +44,20 @@ class Address:
     host: str
     port: int
     tls: TlsFiles
+    ca_option: str
+
+    def context(self) -> ssl.SSLContext:
+        """What lets callers in.
+
+        Raises:
+            InputInvalid: a file cannot be used.
+        """
+        return opened(
+            lambda: server_context(self.tls),
+            certificate=NamedFile(name="--certificate", path=self.tls.certificate),
+            key=NamedFile(name="--key", path=self.tls.key),
+            ca=NamedFile(name=f"--{self.ca_option}", path=self.tls.client_ca),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +114,7 @@ class Serve:
 
         Raises:
             GatewayRunning: another process serves these boxes.
-            DomainError: the keys cannot be opened.
+            DomainError: the keys or the files of mutual TLS cannot be opened.
             OSError: a socket, address or file cannot be used.
         """
         os.umask(PRIVATE_UMASK)
@@ -154,9 +170,10 @@ class Serve:
             ("lines_address", self._addresses.lines, lines),
         ):
             if where is not None:
+                tls = where.context()
                 bound = address_socket(where.host, where.port)
                 self._bound[name] = _shown(bound)
-                listeners.append(Listener(socket=bound, app=app, tls=server_context(where.tls)))
+                listeners.append(Listener(socket=bound, app=app, tls=tls))
         return listeners
 
     def _hear(self) -> None:
@@ -201,9 +218,8 @@ def _address(
     host, _, port = where.rpartition(":")
     if not host or not port.isascii() or not port.isdigit() or int(port) > 65_535:
         raise InputInvalid(f"--{option} is HOST:PORT, like 192.0.2.1:8443.", field=option)
-    return Address(
-        host=host.strip("[]"), port=int(port), tls=TlsFiles(certificate=certificate, key=key, client_ca=ca)
-    )
+    tls = TlsFiles(certificate=certificate, key=key, client_ca=ca)
+    return Address(host=host.strip("[]"), port=int(port), tls=tls, ca_option=ca_option)
 
 
 def _shown(bound: socket.socket) -> str:

@@ -14,9 +14,12 @@ from app.core.json import JsonValue
 from fsb_gateway.client import FsbClient
 from fsb_gateway.report import BoxReport, PoolReport
 
-_POOLS = ("name", "owner", "boxes", "ready", "waiting", "running", "wait p50/p95 s", "busy", "reason")
+_POOLS = (
+    "name", "owner", "boxes", "ready", "without key", "waiting", "running", "unknown", "wait p50/p95 s", "busy",
+    "reason",
+)  # fmt: skip
 _BOXES = ("name", "pool", "works for", "driver", "condition", "temperature", "busy", "jobs", "error")
-_QUEUES = ("pool", "instance", "waiting", "running", "share", "jobs", "operations")
+_QUEUES = ("pool", "instance", "waiting", "running", "unknown", "share", "jobs", "operations")
 
 
 def show_status(box_dir: Path, *, as_json: bool) -> None:
@@ -35,7 +38,12 @@ def show_status(box_dir: Path, *, as_json: bool) -> None:
     pools, boxes = asyncio.run(_ask(socket))
     if as_json:
         show(msgspec.to_builtins({"pools": pools, "boxes": boxes}), as_json=True)
-        return
+    else:
+        show_reports(pools, boxes)
+
+
+def show_reports(pools: Sequence[PoolReport], boxes: Sequence[BoxReport]) -> None:
+    """Print pools, boxes and queues as tables; the jobs of a pool's instances add up to the pool's."""
     show_table([_pool_row(pool) for pool in pools], _POOLS, as_json=False)
     out.print()
     show_table([_box_row(box) for box in boxes], _BOXES, as_json=False)
@@ -59,8 +67,10 @@ def _pool_row(pool: PoolReport) -> dict[str, JsonValue]:
         "owner": pool.owner or "shared",
         "boxes": len(pool.boxes),
         "ready": pool.ready_boxes,
+        "without key": len(pool.without_key),
         "waiting": pool.waiting,
-        "running": pool.running + pool.unknown,
+        "running": pool.running,
+        "unknown": pool.unknown,
         "wait p50/p95 s": f"{pool.expected_wait_seconds:.2f}/{pool.expected_wait_p95_seconds:.2f}",
         "busy": f"{pool.utilisation:.0%}",
         "reason": pool.reason,
@@ -88,6 +98,7 @@ def _queue_rows(pool: PoolReport) -> list[dict[str, JsonValue]]:
             "instance": each.instance_id,
             "waiting": each.waiting,
             "running": each.running,
+            "unknown": each.unknown,
             "share": f"{each.share:.0%}",
             "jobs": each.jobs_done,
             "operations": each.operations_done,

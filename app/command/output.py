@@ -9,7 +9,7 @@ import errno
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Annotated, NoReturn
+from typing import Annotated, Final, NoReturn
 
 import typer
 from rich.console import Console
@@ -22,6 +22,9 @@ JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for scripts."
 
 out = Console(markup=False, emoji=False, highlight=False, soft_wrap=True)
 err = Console(stderr=True, markup=False, emoji=False, highlight=False, soft_wrap=True)
+
+_SMALL: Final = 0.01
+"""Below it, three digits behind the point would be one or none."""
 
 
 def line(*parts: str | tuple[str, str]) -> Text:
@@ -130,6 +133,11 @@ def _described(error: OSError) -> SystemCallFailed:
     return SystemCallFailed(reason if error.filename is None else f"{error.filename}: {reason}.")
 
 
+def _rounded(value: float) -> str:
+    """Milliseconds of seconds, tenths of a percent: nobody reads more. Programs get all of it by --json."""
+    return f"{value:.3f}".rstrip("0").rstrip(".") if abs(value) >= _SMALL or value == 0 else f"{value:.2g}"
+
+
 def _text(value: JsonValue) -> str:
     if value is None:
         return "–"
@@ -137,4 +145,6 @@ def _text(value: JsonValue) -> str:
         return value
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, float):
+        return _rounded(value)
     return dump_json(value)

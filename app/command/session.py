@@ -1,4 +1,4 @@
-"""Reaching a running platform: by address and token, or by the control socket of a data directory."""
+"""Reaching a running platform: by address, or by the control socket of a data directory; with a token, or as local."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ TokenFileOption = Annotated[
     Path | None,
     typer.Option(
         "--token-file",
-        help="File with a staff token in its first line (or WOPS_STAFF_TOKEN); goes with --url.",
+        help="File with a staff token in its first line (or WOPS_STAFF_TOKEN): who you are. Without one you are whoever"
+        " may open the data directory.",
     ),
 ]
 DataDirOption = Annotated[Path | None, typer.Option("--data-dir", help="Data directory (default .wops).")]
@@ -43,7 +44,8 @@ def settings_for(data_dir: Path | None = None, **given: object) -> Settings:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         name = str(first["loc"][0])
         where = f"--{name.replace('_', '-')}" if name in chosen else f"WOPS_{name.upper()}"
-        fail_usage(where, first["msg"])
+        # What our own checks say comes with a word of the library in front.
+        fail_usage(where, first["msg"].removeprefix("Value error, "))
 
 
 def admin_session(
@@ -53,16 +55,20 @@ def admin_session(
 
     Args:
         token_file: a token that stood among the arguments would be seen by everybody on this machine.
+            Whoever gives one is its owner, on the control socket, too.
         reason: why things are changed; goes with every change.
 
     Raises:
-        InputInvalid, OSError: no token can be read from the file, or the address is none.
+        InputInvalid, OSError: no token can be read from the file, it cannot be one, or the address is none.
     """
-    token = None if token_file is None else secret_in(token_file)
-    settings = settings_for(data_dir, url=url, staff_token=token)
+    given = None if token_file is None else secret_in(token_file)
+    settings = settings_for(data_dir, url=url, staff_token=given)
+    token = settings.staff_token
+    if token is not None and not token.strip():
+        raise InputInvalid("The staff token is empty. Leave WOPS_STAFF_TOKEN out to be local.", field="token")
     if settings.url is not None:
-        return ApiSession(settings.url, bearer=settings.staff_token, reason=reason)
-    return ApiSession("http://control", socket=settings.control_socket, reason=reason)
+        return ApiSession(settings.url, bearer=token, reason=reason)
+    return ApiSession("http://control", socket=settings.control_socket, bearer=token, reason=reason)
 
 
 def served_address(url: str | None, data_dir: Path | None) -> str:

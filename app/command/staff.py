@@ -163,11 +163,14 @@ def list_support(
 def _shown_and_asked(call: Call, request: JsonObject) -> int:
     """The version of a request that the person before the terminal has read and agreed to.
 
+    One that waits no longer is asked about no longer: the platform says why it refuses.
+
     Raises:
         InputInvalid: a script is before the terminal; it has to say which version it has read.
     """
     if call.as_json:
         raise InputInvalid("With --json say which --version you have read.", field="version")
     call.show(request)
-    typer.confirm("Let this happen?", abort=True)
+    if request["state"] == "requested":
+        typer.confirm("Let this happen?", abort=True)
     return int(str(request["version"]))

@@ -43,6 +43,7 @@ class Up:
         self._platform = Platform(settings)
         self._server = Server(self._platform, on_ready=self._on_ready)
         self._failed: DomainError | None = None
+        self._is_told_to_stop = False
         self._announced = False
 
     async def run(self) -> None:
@@ -57,7 +58,7 @@ class Up:
         make_private(self._settings.data_dir)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._server.stop)
+            loop.add_signal_handler(number, self._stop)
         try:
             await self._server.run()
         finally:
@@ -66,10 +67,15 @@ class Up:
         if self._failed is not None:
             raise self._failed
 
+    def _stop(self) -> None:
+        self._is_told_to_stop = True
+        self._server.stop()
+
     async def _on_ready(self, port: int) -> None:
         address = f"http://{_host(self._settings.host)}:{port}"
         self._settings.address_file.write_text(address, "utf-8")
         self._announced = True
+        self._tell_trouble()
         try:
             token = await to_thread.run_sync(self._first_token)
             access = await to_thread.run_sync(self._prepare) if self._demo else []
@@ -80,8 +86,15 @@ class Up:
             if self._walk:
                 await to_thread.run_sync(self._tell_story, address)
         except DomainError as error:
-            self._failed = error
+            # Whoever ends the platform in the middle of the story ends the story, too: nothing has failed.
+            if not self._is_told_to_stop:
+                self._failed = error
             self._server.stop()
+
+    def _tell_trouble(self) -> None:
+        trouble = self._platform.gateway_trouble
+        if trouble is not None:
+            err.print(line((trouble, "yellow"), " wops serves all the same, and goes on trying."))
 
     def _first_token(self) -> str | None:
         tokens = self._platform.staff_tokens

@@ -72,7 +72,9 @@ def _print_entry(entry: JsonObject, *, quiet: bool) -> None:
 @contextmanager
 def _progress(operation_id: str, *, quiet: bool) -> Iterator[Callable[[JsonObject], None]]:
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=err, disable=quiet, transient=True) as progress:
+    # Where there is no terminal, nothing can be wiped out again: an empty line would be left.
+    is_off = quiet or not err.is_terminal
+    with Progress(*columns, console=err, disable=is_off, transient=True) as progress:
         task = progress.add_task(operation_id, total=None)
 
         def show(operation: JsonObject) -> None:

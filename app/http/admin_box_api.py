@@ -70,7 +70,10 @@ async def get_box(box: BoxKey, request: Request, response: Response) -> BoxRead:
     responses=document(202, staff_example.APPROVAL, 400, 404, 409, 422),
 )
 async def add_box(body: BoxCreateBody, request: Request, response: Response) -> ApprovalRead:
-    """Once a second person has approved it: set up, given all keys of its pool, then opened. PKCS#11: for admins."""
+    """Once a second person has approved it: set up, given all keys of its pool, then opened. PKCS#11: for admins.
+
+    A token has one box: 409 `token_taken`.
+    """
     _check_token(request, has_token=body.token is not None)
     control = platform_of(request).boxes.control
     return await ask_approval(
@@ -250,7 +253,7 @@ async def remove_box(box: BoxKey, body: GuardedAsk, request: Request, response: 
     operation_id="listPools",
     summary="List pools",
     openapi_extra=staff("read"),
-    responses=document(200, [show.POOL]),
+    responses=document(200, [show.POOL, show.POOL_WITHOUT_BOX]),
 )
 async def list_pools(request: Request) -> list[PoolRead]:
     """All pools of boxes: who waits, and for how long."""

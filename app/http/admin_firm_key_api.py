@@ -70,8 +70,8 @@ async def get_firm_key(firm_code: FirmCodeKey, request: Request) -> FirmKeyDetai
 async def copy_firm_key(
     firm_code: FirmCodeKey, body: KeyCopyBody, request: Request, response: Response
 ) -> ApprovalRead:
-    """Once a second person has approved it: wrapped into a box that works for the key's pool."""
-    plan = await planned(_control(request).plan_key(firm_code, to=body.to))
+    """Once a second person has approved it: wrapped into a box that works for the key's pool and lacks it."""
+    plan = await planned(_control(request).plan_copy(firm_code, to=body.to))
     return await _ask(request, response, "copyFirmKey", firm_code=firm_code, reason=body.reason, plan=plan)
 
 
@@ -86,7 +86,10 @@ async def copy_firm_key(
 async def move_firm_key(
     firm_code: FirmCodeKey, body: KeyMoveBody, request: Request, response: Response
 ) -> ApprovalRead:
-    """Once a second person has approved it: copied, wrapped, then destroyed where it was."""
+    """Once a second person has approved it: copied, wrapped, then destroyed where it was.
+
+    If the other box holds it already, nothing is copied, and the record says so.
+    """
     plan = await planned(_control(request).plan_move(firm_code, source=body.source, to=body.to))
     return await _ask(request, response, "moveFirmKey", firm_code=firm_code, reason=body.reason, plan=plan)
 

@@ -35,6 +35,7 @@ from app.http.problem_catalog_field import field_problems
 from app.http.problem_catalog_kind import ProblemKind
 from editions import QuotaExceeded, rate_limit_headers
 from editions.header import POLICY_NAMES
+from fsb_gateway.carrier.exchange import GatewayAway
 from tenancy.access.rate import RateLimited, limit_field, policy_field
 
 _log = logging.getLogger(__name__)
@@ -91,22 +92,27 @@ class _Case:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-def problem_response(error: Exception, *, request_id: str, clock: Clock = _SYSTEM_CLOCK) -> ProblemResponse:
+def problem_response(
+    error: Exception, *, request_id: str, clock: Clock = _SYSTEM_CLOCK, for_staff: bool = False
+) -> ProblemResponse:
     """The answer to a request that ended with an error. What we broke is logged with its traceback.
 
     Args:
         error: why it ended.
         request_id: the request's id; empty if it has none.
         clock: tells how long a quota's month still lasts.
+        for_staff: it may name machines and files of the platform.
     """
     case = _case_of(error, clock.now())
+    if isinstance(error, GatewayAway) and not for_staff:
+        case = _general_case(case.kind)
     if case.kind.is_ours:
         code = error.code if isinstance(error, DomainError) else case.kind.code
         _log.error("request failed", exc_info=error, extra={"request_id": request_id, "code": code})
     return ProblemResponse(_members(case, request_id), status_code=case.status, headers=_headers(case))
 
 
-def register_problem_handlers(app: FastAPI, *, clock: Clock = _SYSTEM_CLOCK) -> None:
+def register_problem_handlers(app: FastAPI, *, clock: Clock = _SYSTEM_CLOCK, for_staff: bool = False) -> None:
     """Let an application answer every error with a problem.
 
     What nobody foresaw is answered by Starlette's outermost layer, which raises it again afterwards: a server
@@ -117,7 +123,7 @@ def register_problem_handlers(app: FastAPI, *, clock: Clock = _SYSTEM_CLOCK) -> 
         request_id = str(request.scope.get(REQUEST_ID_KEY, ""))
         if isinstance(error, HTTPException) and error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
             error = HTTPException(error.status_code, headers={"Allow": _allowed_methods(request)})
-        return problem_response(error, request_id=request_id, clock=clock)
+        return problem_response(error, request_id=request_id, clock=clock, for_staff=for_staff)
 
     for caught in (DomainError, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(caught, answer)

@@ -114,17 +114,77 @@ BOX_FAILURE_PROBLEMS: Final[tuple[ProblemKind, ...]] = (
         retry_after_s=60,
     ),
     problem_kind(
+        "token_library_unusable",
+        503,
+        en=(
+            "Key token's library not usable",
+            "The library through which the token with the firm keys is reached is not there, or does not start. "
+            "Please inform operations; jobs go on when it can be used.",
+        ),
+        de=(
+            "Bibliothek des Schlüssel-Tokens nicht nutzbar",
+            "Die Bibliothek, über die das Token mit den Firm Keys erreicht wird, fehlt oder startet nicht. Bitte "
+            "informieren Sie den Betrieb; es geht weiter, sobald sie nutzbar ist.",
+        ),
+        retry_after_s=60,
+    ),
+    problem_kind(
+        "token_pin_unreadable",
+        503,
+        en=(
+            "PIN of the key token not readable",
+            "The file with the PIN of the token with the firm keys is missing, empty or not readable. Please "
+            "inform operations; jobs go on when it is there.",
+        ),
+        de=(
+            "PIN des Schlüssel-Tokens nicht lesbar",
+            "Die Datei mit der PIN des Tokens mit den Firm Keys fehlt, ist leer oder nicht lesbar. Bitte "
+            "informieren Sie den Betrieb; es geht weiter, sobald sie da ist.",
+        ),
+        retry_after_s=60,
+    ),
+    problem_kind(
+        "token_pin_exposed",
+        503,
+        en=(
+            "PIN of the key token exposed",
+            "Others can read the PIN of the token with the firm keys, so it is not used. Please inform "
+            "operations; the PIN has to be changed and its file protected.",
+        ),
+        de=(
+            "PIN des Schlüssel-Tokens offengelegt",
+            "Andere können die PIN des Tokens mit den Firm Keys lesen; darum wird sie nicht benutzt. Bitte "
+            "informieren Sie den Betrieb; die PIN muss geändert und ihre Datei geschützt werden.",
+        ),
+        retry_after_s=60,
+    ),
+    problem_kind(
         "token_pin_wrong",
         503,
         en=(
             "Key token refuses its PIN",
-            "The token with the firm keys refuses its PIN, and nobody tries again by himself. Please inform "
-            "operations; a person has to look at it.",
+            "The token with the firm keys refuses its PIN, which is not tried again before its file changes. Please "
+            "inform operations; a person has to look at it.",
         ),
         de=(
             "Schlüssel-Token lehnt seine PIN ab",
-            "Das Token mit den Firm Keys lehnt seine PIN ab, und niemand versucht es von selbst noch einmal. "
-            "Bitte informieren Sie den Betrieb; ein Mensch muss es prüfen.",
+            "Das Token mit den Firm Keys lehnt seine PIN ab; ehe sich ihre Datei ändert, wird sie nicht noch einmal "
+            "versucht. Bitte informieren Sie den Betrieb; ein Mensch muss es prüfen.",
+        ),
+        retry_after_s=60,
+    ),
+    problem_kind(
+        "token_key_lost",
+        503,
+        en=(
+            "Firm key lost from its token",
+            "The firm key is no longer in the token that should sign with it. Please inform operations; jobs go "
+            "on when a box has the key.",
+        ),
+        de=(
+            "Firm Key nicht mehr im Token",
+            "Der Firm Key ist nicht mehr in dem Token, das damit signieren soll. Bitte informieren Sie den "
+            "Betrieb; es geht weiter, sobald eine Box den Schlüssel hat.",
         ),
         retry_after_s=60,
     ),

@@ -34,6 +34,20 @@ FLEET_BOX_PROBLEMS: Final[tuple[ProblemKind, ...]] = (
         ),
     ),
     problem_kind(
+        "token_taken",
+        409,
+        en=(
+            "Token belongs to another box",
+            "A token has one Firm Security Box, and this one's is another: either would destroy the other's firm keys. "
+            "Choose another token, or remove that box first.",
+        ),
+        de=(
+            "Token gehört einer anderen Box",
+            "Ein Token hat eine Firm Security Box, und dieses hat schon eine andere: Jede würde die Firm Keys der "
+            "anderen löschen. Bitte wählen Sie ein anderes Token oder entfernen Sie erst jene Box.",
+        ),
+    ),
+    problem_kind(
         "box_token_fixed",
         409,
         en=(
@@ -127,6 +141,32 @@ FLEET_BOX_PROBLEMS: Final[tuple[ProblemKind, ...]] = (
             "Firm Key seit der Freigabe geändert",
             "Der Firm Key wurde geändert, seit zwei Menschen dem zugestimmt haben; deshalb ist nichts geschehen. Bitte "
             "sehen Sie sich den Schlüssel an und fragen Sie neu an.",
+        ),
+    ),
+    problem_kind(
+        "firm_key_present",
+        409,
+        en=(
+            "Firm key is in the box already",
+            "This Firm Security Box holds the firm key already, so there is nothing to copy. Choose another box.",
+        ),
+        de=(
+            "Firm Key ist schon in der Box",
+            "Diese Firm Security Box hat den Firm Key schon, zu kopieren ist nichts. Bitte wählen Sie eine andere Box.",
+        ),
+    ),
+    problem_kind(
+        "plan_outdated",
+        409,
+        en=(
+            "Boxes changed since it was approved",
+            "The firm key is in other Firm Security Boxes than two people saw when they agreed on this, so nothing was "
+            "done. Look where the key is, then ask anew.",
+        ),
+        de=(
+            "Boxen seit der Freigabe geändert",
+            "Der Firm Key ist in anderen Firm Security Boxen als zu der Zeit, da zwei Menschen dem zugestimmt haben; "
+            "deshalb ist nichts geschehen. Bitte sehen Sie nach, wo der Schlüssel ist, und fragen Sie neu an.",
         ),
     ),
     problem_kind(

@@ -1,4 +1,4 @@
-"""Who of the staff is calling the admin API: by bearer token, or by being allowed to open the control socket."""
+"""Who of the staff is calling the admin API: by bearer token, else by being allowed to open the control socket."""
 
 from __future__ import annotations
 
@@ -155,9 +155,11 @@ def _reason_of(request: Request) -> str:
 
 
 async def _principal_of(request: Request) -> StaffPrincipal:
-    if request.scope.get("wops.local_operator"):
+    given = request.headers.get("authorization")
+    if given is None and request.scope.get("wops.local_operator"):
+        # Whoever shows a token wants to be its owner, on the control socket, too: a second person may sit there.
         return LOCAL_OPERATOR
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    scheme, _, token = (given or "").partition(" ")
     if scheme.lower() != "bearer" or not token or len(token) > _BEARER_MAX:
         raise StaffTokenInvalid("Send a staff token as Authorization: Bearer.")
     tokens: StaffTokenService = request.app.state.platform.staff_tokens

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
+from app.core.complaint import Complaints
+from app.core.errors import DomainError
 from app.core.logging import clear
 from app.operations.guard import carry_on
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +32,31 @@ class Loop:
 
 
 async def run_loop(loop: Loop, stop: asyncio.Event) -> None:
-    """Call again and again until told to stop; an error is logged, and the next round comes all the same."""
+    """Call again and again until told to stop; an error is logged, and the next round comes all the same.
+
+    A refusal that stays the same is logged once a minute, however often the round fails.
+    """
+    complaints = Complaints()
     if loop.waits_first:
         await _pause(stop, loop.every_seconds)
     while not stop.is_set():
         clear()
         with carry_on("loop_failed", loop=loop.name):
-            await loop.call()
+            await _call(loop, complaints)
         await _pause(stop, loop.every_seconds)
+
+
+async def _call(loop: Loop, complaints: Complaints) -> None:
+    try:
+        await loop.call()
+    except DomainError as error:
+        times = complaints.note(f"{error.code}: {error.message}")
+        if times is not None:
+            told = {"loop": loop.name, "code": error.code, "cause": error.message, "times": times}
+            _log.warning("loop_failed", extra=told)
+    else:
+        if complaints.end():
+            _log.info("loop_works_again", extra={"loop": loop.name})
 
 
 async def _pause(stop: asyncio.Event, seconds: float) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 import aiohttp
 from yarl import URL
 
+from fsb_gateway.carrier.cause import HUNG_UP, REFUSED, why_no_tls, why_not
 from fsb_gateway.carrier.exchange import STOPPING_HEADER, WAIT_LIMIT_SECONDS, Answer, GatewayAway, wait_query
 from fsb_gateway.carrier.socket_path import short_path
 from fsb_gateway.error import FsbProtocolError
@@ -65,8 +66,17 @@ class ClientIdentity:
 class HttpExchange:
     """Speaks HTTP through aiohttp, with connections that are kept. For one event loop."""
 
-    def __init__(self, base_url: str, make_connector: MakeConnector, *, bounds: Bounds = Bounds()) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        make_connector: MakeConnector,
+        *,
+        socket_path: Path | None = None,
+        bounds: Bounds = Bounds(),
+    ) -> None:
         self._base_url = base_url
+        self._is_tls = socket_path is None
+        self._where = _address(base_url) if socket_path is None else str(socket_path)
         self._make_connector = make_connector
         self._bounds = bounds
         self._session: aiohttp.ClientSession | None = None
@@ -81,7 +91,7 @@ class HttpExchange:
                 path=short_path(path), limit=0, keepalive_timeout=_KEEP_ALIVE_SECONDS
             )
 
-        return cls("http://fsb-gateway", make, bounds=bounds)
+        return cls("http://fsb-gateway", make, socket_path=path, bounds=bounds)
 
     @classmethod
     def mutual_tls(cls, base_url: str, identity: ClientIdentity) -> HttpExchange:
@@ -128,10 +138,12 @@ class HttpExchange:
             async with self._opened().request(
                 method, url, data=body or None, timeout=timeout, allow_redirects=False
             ) as response:
-                _check(response)
+                self._check(response)
                 return Answer(status=response.status, body=await response.read())
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise GatewayAway(f"the gateway cannot be reached: {type(error).__name__}") from error
+            raise GatewayAway(
+                f"The gateway at {self._where} cannot be reached: {self._why(error)}."
+            ) from error
 
     def _opened(self) -> aiohttp.ClientSession:
         """The session, made within the event loop that uses it."""
@@ -145,6 +157,18 @@ class HttpExchange:
                 skip_auto_headers=_NO_HEADERS,
             )
         return self._session
+
+    def _why(self, error: BaseException) -> str:
+        why = _why_unanswered(error)
+        # A gateway that refuses a certificate just hangs up: asyncio and uvloop send no alert [measured].
+        return f"{why}; perhaps {REFUSED}" if self._is_tls and why == HUNG_UP else why
+
+    def _check(self, response: aiohttp.ClientResponse) -> None:
+        if _STOPPING in response.headers:
+            raise GatewayAway(f"The gateway at {self._where} is stopping.")
+        length = response.content_length
+        if length is None or length > ANSWER_LIMIT:
+            raise FsbProtocolError("the gateway's answer has no length, or is too long", length=length)
 
 
 def client_context(identity: ClientIdentity) -> ssl.SSLContext:
@@ -160,9 +184,24 @@ def client_context(identity: ClientIdentity) -> ssl.SSLContext:
     return context
 
 
-def _check(response: aiohttp.ClientResponse) -> None:
-    if _STOPPING in response.headers:
-        raise GatewayAway("the gateway is stopping")
-    length = response.content_length
-    if length is None or length > ANSWER_LIMIT:
-        raise FsbProtocolError("the gateway's answer has no length, or is too long", length=length)
+def _address(base_url: str) -> str:
+    """An address with its port, also where that goes without saying."""
+    url = URL(base_url)
+    return f"{url.scheme}://{url.host_subcomponent}:{url.port}"
+
+
+def _why_unanswered(error: BaseException) -> str:
+    match error:
+        case aiohttp.ClientConnectorCertificateError(certificate_error=ssl.SSLError() as inner):
+            return why_no_tls(inner)
+        case aiohttp.ClientConnectorError(os_error=inner):
+            return why_not(inner)
+        case aiohttp.ConnectionTimeoutError():
+            return "it cannot be connected to in time"
+        case TimeoutError():
+            return "it does not answer in time"
+        case aiohttp.ServerDisconnectedError() | aiohttp.ClientPayloadError():
+            return HUNG_UP
+        case OSError():
+            return why_not(error)
+    return "it does not speak the gateway's protocol"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 import ssl
@@ -12,7 +13,9 @@ from pathlib import Path
 
 import uvicorn
 
+from app.core.complaint import Complaints
 from app.core.quiet_server import QuietServer
+from fsb_gateway.carrier.cause import why_no_tls
 from fsb_gateway.carrier.exchange import STOPPING_HEADER, App, Message, Receive, Scope, Send
 from fsb_gateway.carrier.socket_path import short_path
 
@@ -22,6 +25,8 @@ _KEEP_ALIVE_SECONDS = 75
 _GRACE_SECONDS = 25
 _BACKLOG = 2048
 _UNAVAILABLE = 503
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,17 +132,50 @@ def address_socket(host: str, port: int) -> socket.socket:
 
 
 def server_context(files: TlsFiles) -> ssl.SSLContext:
-    """TLS 1.3, for callers with a certificate of one authority only.
+    """TLS 1.3, for callers with a certificate of one authority only; whom it refuses, it logs.
 
     Raises:
         OSError: a file is not there; `ssl.SSLError`: it is no certificate or key.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context = _TellingContext(ssl.PROTOCOL_TLS_SERVER)
+    context.client_ca = os.fspath(files.client_ca)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.verify_mode = ssl.CERT_REQUIRED
     context.load_cert_chain(os.fspath(files.certificate), os.fspath(files.key))
     context.load_verify_locations(os.fspath(files.client_ca))
     return context
+
+
+class _TellingContext(ssl.SSLContext):
+    """Logs handshakes that fail: servers on asyncio and uvloop do so in their debug mode only."""
+
+    client_ca = ""
+
+    def __init__(self, *_protocol: object) -> None:
+        self._refused = Complaints()
+
+    def note(self, error: ssl.SSLError) -> None:
+        """A caller was not let in. Whoever tries again and again must not fill the log."""
+        why = why_no_tls(error)
+        times = self._refused.note(why)
+        if times is not None:
+            told = {"cause": why, "times": times, "client_ca": self.client_ca}
+            _log.warning("tls_refused", extra=told)
+
+
+class _TellingObject(ssl.SSLObject):
+    def do_handshake(self) -> None:
+        try:
+            super().do_handshake()
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise
+        except ssl.SSLError as error:
+            if isinstance(self.context, _TellingContext):
+                self.context.note(error)
+            raise
+
+
+_TellingContext.sslobject_class = _TellingObject
 
 
 def _server(app: App, *, tls: ssl.SSLContext | None, protocol: type[asyncio.Protocol]) -> QuietServer:

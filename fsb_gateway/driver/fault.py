@@ -94,6 +94,10 @@ class FaultyDriver:
         """See `BoxDriver.reload`."""
         self._driver.reload()
 
+    def has_new_pin(self) -> bool:
+        """See `BoxDriver.has_new_pin`."""
+        return self._driver.has_new_pin()
+
     def generate(self, binding: KeyBinding) -> bytes:
         """See `BoxDriver.generate`."""
         return self._driver.generate(binding)

@@ -28,6 +28,7 @@ from fsb_gateway.error import (
     FsbError,
     KeyDamaged,
     TokenAbsent,
+    TokenKeyLost,
 )
 from fsb_gateway.key.slot import SlotFolder, SlotKey, SlotRecord, check_same_key, chosen
 from fsb_gateway.key.store import check_binding, read_public_key
@@ -90,6 +91,10 @@ class Pkcs11Driver:
         """See `BoxDriver.reload`."""
         self._read_slots()
         self._log_in()
+
+    def has_new_pin(self) -> bool:
+        """See `BoxDriver.has_new_pin`."""
+        return self._token.has_new_pin()
 
     def generate(self, binding: KeyBinding) -> bytes:
         """See `BoxDriver.generate`."""
@@ -165,6 +170,7 @@ class Pkcs11Driver:
 
         Raises:
             TokenAbsent, TokenPinWrong: it is away, or refuses.
+            TokenKeyLost: the key is not in it any more; from now on it is `unreadable`, and in no slot.
         """
         key = self._keys.get(slot.key_id.encode())
         if key is not None:
@@ -294,7 +300,7 @@ class Pkcs11Driver:
     def _sign_again(self, slot: KeySlot, message: bytes) -> bytes:
         key = self._keys.get(slot.key_id.encode())
         if key is None:
-            raise BoxFailed(f"token {self._label} has no key {slot.key_id}", firm_code=slot.firm_code)
+            raise TokenKeyLost(f"token {self._label} has lost key {slot.key_id}", firm_code=slot.firm_code)
         return token_key.sign(key, slot.algorithm, message)
 
 

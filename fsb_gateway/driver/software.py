@@ -82,6 +82,10 @@ class SoftwareDriver:
             self._close(firm_code)
         self._unreadable = frozenset(unreadable - self._slots.keys())
 
+    def has_new_pin(self) -> bool:
+        """See `BoxDriver.has_new_pin`: there is no PIN."""
+        return False
+
     def generate(self, binding: KeyBinding) -> bytes:
         """See `BoxDriver.generate`.
 

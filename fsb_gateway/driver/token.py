@@ -6,7 +6,8 @@ library is loaded and initialised in the process that uses it, never before a fo
 
 A wrong PIN is tried once: which PIN file is tried is on disk before the token is asked, and stays there if the token
 refuses it, so that not even a process that is started again and again uses up the tries that a token gives. Nobody
-knows what came of a try that was killed: it counts as refused. Changing or touching the file allows the next one.
+knows what came of a try that was killed: it counts as refused. Changing or touching the file allows the next one;
+`has_new_pin` says when to try.
 """
 
 from __future__ import annotations
@@ -24,7 +25,14 @@ from pkcs11 import exceptions as said
 
 from app.core.file import remove_file, replace_file
 from fsb_gateway.box_driver import TokenSpec
-from fsb_gateway.error import BoxFailed, TokenAbsent, TokenPinWrong
+from fsb_gateway.error import (
+    BoxFailed,
+    TokenAbsent,
+    TokenLibraryUnusable,
+    TokenPinExposed,
+    TokenPinUnreadable,
+    TokenPinWrong,
+)
 from fsb_gateway.key.wrap import is_exposed
 
 _log = logging.getLogger(__name__)
@@ -67,6 +75,7 @@ class Token:
         self._spec = spec
         self._refused = refused
         self._session: Session | None = None
+        self._looked_at: tuple[int, ...] | None = None
         self._library = os.path.realpath(spec.module)
         with _in_use_lock:
             if self._library in _in_use:
@@ -88,12 +97,18 @@ class Token:
         """Look for the token anew, and log in: whatever was found in it before is invalid.
 
         Raises:
-            TokenAbsent: it is not there, or its library is not.
+            TokenPinUnreadable, TokenPinExposed: there is no PIN that may be used; the token is not asked.
+            TokenLibraryUnusable: its library is not there, or does not start.
+            TokenAbsent: it is not there.
             TokenPinWrong: it refuses the PIN, or did so before and the PIN file is the same; or may not be asked, e.g.
                 because the try cannot be noted.
             BoxFailed: anything else.
         """
         self._session = None
+        # First: what changes from here on is new.
+        self._looked_at = self._look_at_pin_file()
+        # Read for what is wrong with the file, whatever is wrong with the token.
+        self._read_pin()
         try:
             token = self._find()
             pin, note = self._read_pin()
@@ -101,6 +116,10 @@ class Token:
             self._session = self._open(token, pin, note)
         except said.PKCS11Error as error:
             raise TokenAbsent(f"token {self._spec.label} does not answer: {explain(error)}") from error
+
+    def has_new_pin(self) -> bool:
+        """Whether the PIN file is another one than at the last login, or has other rights; asks the token nothing."""
+        return self._look_at_pin_file() != self._looked_at
 
     def close(self) -> None:
         """Log out, and give the library back. A second call does nothing."""
@@ -120,11 +139,13 @@ class Token:
             library = pkcs11.lib(self._library)
             library.reinitialize()
         except RuntimeError as error:
-            raise TokenAbsent(f"the PKCS#11 library of token {self._spec.label} does not start") from error
+            raise TokenLibraryUnusable(
+                f"the PKCS#11 library of token {self._spec.label} is not there, or is none"
+            ) from error
         slots = library.get_slots(token_present=True)
         tokens = [token for token in (slot.get_token() for slot in slots) if token.label == self._spec.label]
         if not tokens:
-            raise TokenAbsent(f"there is no token {self._spec.label}")
+            raise TokenAbsent(f"there is no token with the label {self._spec.label}")
         if len(tokens) > 1:
             raise BoxFailed(f"there are {len(tokens)} tokens {self._spec.label}; one must be unmistakable")
         return tokens[0]
@@ -133,22 +154,30 @@ class Token:
         try:
             descriptor = os.open(self._spec.pin_file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError as error:
-            raise TokenPinWrong(f"the PIN file of token {self._spec.label} cannot be opened") from error
+            raise TokenPinUnreadable(f"the PIN file of token {self._spec.label} cannot be opened") from error
         try:
             status = os.fstat(descriptor)
             if is_exposed(status):
-                raise TokenPinWrong(
+                raise TokenPinExposed(
                     f"others can read the PIN file of token {self._spec.label}: change the PIN, set mode 0600"
                 )
             pin = os.read(descriptor, _PIN_BYTES).decode(errors="replace").strip("\r\n")
         finally:
             os.close(descriptor)
         if not pin:
-            raise TokenPinWrong(f"the PIN file of token {self._spec.label} is empty")
+            raise TokenPinUnreadable(f"the PIN file of token {self._spec.label} is empty")
         note = _RefusedPin(
             inode=status.st_ino, changed_ns=status.st_mtime_ns, size=status.st_size, token=self._spec.label
         )
         return pin, note
+
+    def _look_at_pin_file(self) -> tuple[int, ...] | None:
+        """What tells one PIN file from another, and from itself with other rights; None while there is none."""
+        try:
+            found = os.stat(self._spec.pin_file, follow_symlinks=False)
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
     def _check_tries(self, token: pkcs11.Token, note: _RefusedPin) -> None:
         if self._was_refused(note):

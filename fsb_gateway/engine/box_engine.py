@@ -294,13 +294,13 @@ class BoxEngine:
         self._changed()
 
     def _next(self) -> JobUnderWay | Callable[[], None] | None:
-        """What is to be done now; None at the end. Looks for an absent token, or closed keys, now and then."""
+        """What is to be done now; None at the end. Keys that cannot be used are looked at again now and then."""
         with self._lock:
             while not self._queue:
                 if self._stopping.is_set():
                     return None
-                away = self._keys.trouble in {"token_absent", "disconnected"}
-                if not self._wake.wait(_LOOK_AGAIN_SECONDS if away else None) and away:
+                is_troubled = self._keys.trouble is not None
+                if not self._wake.wait(_LOOK_AGAIN_SECONDS if is_troubled else None) and is_troubled:
                     return self._look_again
             return self._queue.popleft()
 
@@ -312,6 +312,8 @@ class BoxEngine:
         self._changed()
 
     def _look_again(self) -> None:
+        if self._keys.trouble == "token_pin_wrong" and not self._keys.has_new_pin():
+            return
         before = self.state, self._error
         self._log_in()
         if (self.state, self._error) != before:
@@ -324,15 +326,9 @@ class BoxEngine:
             self._account.open(self._recorder.spent or 0)
 
     def _log_in(self) -> None:
-        try:
-            self._keys.log_in(self._spec)
-        except FsbError as error:
+        error = self._keys.log_in(self._spec)
+        if error is not None:
             self._note(error)
-        except Exception:
-            # Once: it is looked at again every second.
-            if self._error != BoxFailed.code:
-                _log.exception("box %s cannot open its keys", self._spec.name)
-            self._error = BoxFailed.code
 
     def _use_driver(self, action: Callable[[BoxDriver], T]) -> T:
         if self._keys.driver is None:
@@ -347,7 +343,7 @@ class BoxEngine:
         """Draw the conclusions from what went wrong."""
         self._keys.note(error)
         if isinstance(error, FsbUnavailable):
-            self._error = error.code
+            self._error = self._keys.cause_of(error).code
 
     def _do(self, entry: JobUnderWay) -> None:
         try:

@@ -9,7 +9,7 @@ from typing import Literal, TypeVar
 
 from fsb_gateway.box_driver import BoxDriver, BoxSpec, KeySlot
 from fsb_gateway.driver.fault import FaultyDriver
-from fsb_gateway.error import FsbError, TokenAbsent, TokenPinWrong
+from fsb_gateway.error import BoxFailed, FsbError, TokenAbsent, TokenPinWrong
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -28,6 +28,7 @@ class BoxKeys:
         self._open_driver = open_driver
         self._stopping = stopping
         self._token: Literal["token_absent", "token_pin_wrong"] | None = None
+        self._error: FsbError | None = None
         self.driver: BoxDriver | None = None
 
     @property
@@ -49,12 +50,29 @@ class BoxKeys:
         driver = self.driver
         return frozenset() if driver is None else driver.unreadable
 
-    def log_in(self, spec: BoxSpec) -> None:
-        """Open the driver, or let it look again; what it lacks is in `trouble` afterwards.
+    def log_in(self, spec: BoxSpec) -> FsbError | None:
+        """Open the driver, or let it look again; gives what it said if it cannot. What it lacks is in `trouble`."""
+        before, self._error = self._error, None
+        try:
+            self._log_in(spec)
+        except Exception as error:
+            found = error if isinstance(error, FsbError) else None
+            self._error = found or BoxFailed(f"box {spec.name} cannot open its keys", box=spec.name)
+            # Once: they are looked at again every second.
+            if before is None or before.message != self._error.message:
+                extra = {"code": self._error.code}
+                unforeseen = error if found is None else None
+                _log.error("box %s: %s", spec.name, self._error.message, extra=extra, exc_info=unforeseen)
+        else:
+            if before is not None:
+                _log.info("box %s has its keys again", spec.name)
+        return self._error
 
-        Raises:
-            FsbError: what it said, for the record.
-        """
+    def cause_of(self, error: FsbError) -> FsbError:
+        """What the last login said, if that is why; it is more exact than what jobs are refused with afterwards."""
+        return self._error if self._error is not None and isinstance(self._error, type(error)) else error
+
+    def _log_in(self, spec: BoxSpec) -> None:
         try:
             if self.driver is None:
                 self.driver = self._open_driver(spec, self._stopping)
@@ -73,6 +91,10 @@ class BoxKeys:
         self._token = None
         if isinstance(self.driver, FaultyDriver):
             self.driver.faults = spec.faults
+
+    def has_new_pin(self) -> bool:
+        """Whether another login is worth a try after the PIN could not be used; asks the token nothing."""
+        return self.driver is not None and self.driver.has_new_pin()
 
     def note(self, error: FsbError) -> None:
         """Draw the conclusions from what the driver said."""

@@ -271,7 +271,8 @@ class Journal:
             current.path = older.path
             self._generations = [_Generation(self._path), current]
             older.close()
-            sync_directory(self._path.parent)
+        # Whoever looks something up does not wait for the disk; nothing is in the new file yet.
+        sync_directory(self._path.parent)
 
 
 def remove_journal(path: Path) -> None:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +19,15 @@ from app.core.file import remove_file, replace_file
 from fsb_gateway.box_driver import BoxSpec, check_spec
 from fsb_gateway.box_port import Box
 from fsb_gateway.engine.journal import remove_journal
-from fsb_gateway.error import BoxBusy, BoxSpecInvalid, BoxUnknown, FsbError, FsbUnavailable, PoolUnknown
+from fsb_gateway.error import (
+    BoxBusy,
+    BoxSpecInvalid,
+    BoxUnknown,
+    FsbError,
+    FsbUnavailable,
+    PoolUnknown,
+    TokenTaken,
+)
 from fsb_gateway.gateway.pool import Pool
 from fsb_gateway.gateway.seat import Seat, loan_end
 from fsb_gateway.job import check_name
@@ -112,7 +121,7 @@ class BoxSet:
     async def load(self) -> None:
         """Bring up the boxes that were there when the gateway last worked. Call it once, before any other."""
         for spec in await asyncio.to_thread(self._read_specs):
-            if spec.name not in self.seats:
+            if spec.name not in self.seats and await self._has_own_token(spec):
                 self._seat(spec)
         self._arrange()
 
@@ -122,8 +131,10 @@ class BoxSet:
         Raises:
             BoxSpecInvalid: the box exists in another pool or with another driver, or its pool has another owner, or
                 unfinished jobs of others than the new owner.
+            TokenTaken: its token is another box's.
         """
         check_spec(spec)
+        await asyncio.to_thread(check_own_token, spec, self._specs())
         seat = self.seats.get(spec.name)
         self._check_fits(spec, seat)
         try:
@@ -139,6 +150,8 @@ class BoxSet:
             before, seat.spec = seat.spec, spec
             self._arrange()
             await self._configure(seat, before)
+            if spec.operation_time != before.operation_time and spec.driver == "software":
+                self._follow_pace(seat)
         self._arrange()
         self._on_change(seat)
         return seat
@@ -187,6 +200,26 @@ class BoxSet:
                 await seat.box.reload()
             except FsbUnavailable as error:
                 _log.warning("box %s still cannot work: %s", seat.name, error.code)
+
+    def _follow_pace(self, seat: Seat) -> None:
+        """Expect the new pace at once where the box works now, and where it belongs. A token's is only measured."""
+        now, at = self._clock.now(), self._clock.monotonic()
+        for name in {seat.spec.pool, seat.spec.pool_at(now)} & self.pools.keys():
+            crew = self.crew(name, now) or (seat,)
+            times = [each.spec.operation_time for each in crew if each.spec.driver == "software"]
+            if times:
+                self.pools[name].set_pace(times, at=at)
+
+    def _specs(self) -> list[BoxSpec]:
+        return [seat.spec for seat in self.seats.values()]
+
+    async def _has_own_token(self, spec: BoxSpec) -> bool:
+        try:
+            await asyncio.to_thread(check_own_token, spec, self._specs())
+        except TokenTaken as error:
+            _log.error("box %s is left out: %s", spec.name, error)
+            return False
+        return True
 
     def _check_fits(self, spec: BoxSpec, seat: Seat | None) -> None:
         if seat is not None and (seat.spec.pool, seat.spec.driver) != (spec.pool, spec.driver):
@@ -255,3 +288,21 @@ class BoxSet:
 
     def _spec_path(self, name: str) -> Path:
         return self._directory / "box" / f"{name}.json"
+
+
+def check_own_token(spec: BoxSpec, others: Iterable[BoxSpec]) -> None:
+    """Refuse a token that another box has, however the path of its library is written. Looks at the file system.
+
+    Raises:
+        TokenTaken: names that box.
+    """
+    if spec.token is None:
+        return
+    library = os.path.realpath(spec.token.module)
+    for other in others:
+        if other.name == spec.name or other.token is None or other.token.label != spec.token.label:
+            continue
+        if os.path.realpath(other.token.module) == library:
+            raise TokenTaken(
+                f"the token {spec.token.label} is that of box {other.name}", box=spec.name, holder=other.name
+            )

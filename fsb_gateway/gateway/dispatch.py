@@ -248,7 +248,7 @@ class Dispatcher:
             self._book.leave(entry, seat)
             seat.succeed(at)
             measured = seat.measure(entry, at)
-            if measured is not None:
+            if measured is not None and entry.given_at > entry.pool.paced_at:
                 entry.pool.service.add(operations=measured[0], seconds=measured[1])
             self._book.finish(entry, result)
         self.go_on(seat, entry.pool)

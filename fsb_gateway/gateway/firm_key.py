@@ -148,7 +148,7 @@ class FirmKeys:
 
         Raises:
             BoxUnknown: there is no such box.
-            BoxLast: no other box that answers has the key.
+            BoxLast: no other box says, now that it is asked, that it has the key.
             BoxDisconnected: the box does not answer.
         """
         check_firm_code(firm_code)
@@ -161,11 +161,8 @@ class FirmKeys:
         slot = seat.box.slot(firm_code)
         if slot is None and firm_code not in seat.box.unreadable:
             return
-        is_needed = record is not None and record.retired_at is None
-        if is_needed and not any(
-            other.connected for other in self._mover.holders(firm_code) if other is not seat
-        ):
-            raise BoxLast(f"box {box} is the only one with the key of firm code {firm_code}", box=box)
+        if record is not None and record.retired_at is None:
+            await self._check_elsewhere(record, seat)
         await seat.box.forget_key(firm_code)
 
     async def rotate(self, firm_code: int, *, key_id: str) -> FirmKeyReport:
@@ -232,18 +229,28 @@ class FirmKeys:
         root = await asyncio.to_thread(self._keystore.ensure_root)
         return root.public_bytes(Encoding.PEM).decode()
 
-    def check_not_last(self, seat: Seat) -> None:
-        """Refuse to lose the only copy of a key that signs.
+    async def check_not_last(self, seat: Seat) -> None:
+        """Refuse to lose the only copy of a key that signs. Of a box never heard, only what others list is known.
 
         Raises:
             BoxLast: the box has one, or may have one.
         """
-        for firm_code in self.owners:
-            others = [other for other in self._mover.holders(firm_code) if other is not seat]
-            if not others and (not seat.was_seen or seat.box.slot(firm_code) is not None):
-                raise BoxLast(
-                    f"box {seat.name} is the only one with the key of firm code {firm_code}", box=seat.name
-                )
+        for firm_code in sorted(self.owners):
+            if seat.box.slot(firm_code) is not None:
+                record = await self._call(self._keystore.record, firm_code)
+                if record is not None and record.retired_at is None:
+                    await self._check_elsewhere(record, seat)
+            elif not seat.was_seen and not any(o is not seat for o in self._mover.holders(firm_code)):
+                raise _last(seat, firm_code)
+
+    async def _check_elsewhere(self, record: FirmKeyRecord, seat: Seat) -> None:
+        """Refuse that a key leaves a box unless another one shows that it has it.
+
+        Raises:
+            BoxLast: none does.
+        """
+        if not await self._mover.is_held(record, but=seat):
+            raise _last(seat, record.binding.firm_code)
 
     async def _find(self, instance_id: str, firm_code: int, algorithm: Algorithm) -> FirmKeyRecord | None:
         """The key of the instance, if it has been made."""
@@ -450,3 +457,11 @@ class FirmKeys:
             former=record.former,
             owed=record.owed if record.retired_at is None else (),
         )
+
+
+def _last(seat: Seat, firm_code: int) -> BoxLast:
+    return BoxLast(
+        f"box {seat.name} is the only one that is known to have the key of firm code {firm_code}",
+        box=seat.name,
+        firm_code=firm_code,
+    )

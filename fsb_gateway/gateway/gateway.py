@@ -4,7 +4,8 @@
                                                │ dispatch ──► seat (health) ──► box
     recovery: boxes that went away             │
     upkeep: what is due by the clock           └─ result, or again
-    box_set: which boxes there are      firm_key: keys between them      overview: where everybody stands
+    box_set: which boxes there are      firm_key: keys between them
+    outlook: what is to be expected     overview: where everybody stands
 
 All state of jobs here is soft. A restarted gateway knows no job; the lines send theirs again with the same ids, and
 the boxes answer for those that they have recorded, or are doing. Used from one event loop.
@@ -40,6 +41,7 @@ from fsb_gateway.gateway.dispatch import Dispatcher
 from fsb_gateway.gateway.firm_key import FirmKeys
 from fsb_gateway.gateway.job_book import JobBook
 from fsb_gateway.gateway.key_delivery import KeyDelivery
+from fsb_gateway.gateway.outlook import Outlook
 from fsb_gateway.gateway.pool import Entry, Pool, check_deadline
 from fsb_gateway.gateway.recovery import Recovery
 from fsb_gateway.gateway.seat import Seat
@@ -95,6 +97,9 @@ class Gateway:
         self._book = JobBook(clock)
         self._boxes = BoxSet(directory, clock=clock, make_box=make_box)
         self._keys = FirmKeys(keystore, self._boxes, clock=clock)
+        self._outlook = Outlook(
+            self._boxes, clock=clock, owners=self._keys.owners, retired=self._keys.retired
+        )
         self._dispatcher = Dispatcher(self._boxes, self._book, clock=clock, retired=self._keys.retired)
         self._recovery = Recovery(self._boxes, self._book, self._dispatcher, clock=clock)
         self._delivery = KeyDelivery(
@@ -177,11 +182,13 @@ class Gateway:
 
         Raises:
             BoxSpecInvalid: the box exists in another pool or with another driver, or its pool has another owner.
+            TokenTaken: its token is another box's.
         """
         async with self._setup:
             seat = await self._boxes.ensure(spec)
             await self._wait_connected([seat])
             seat.health.reset()
+        self._expected.clear()
         self._upkeep.look()
         return overview.describe_box(self._boxes, seat, clock=self._clock)
 
@@ -200,7 +207,7 @@ class Gateway:
         async with self._setup:
             seat = self._boxes.seats.get(name)
             if seat is not None:
-                self._keys.check_not_last(seat)
+                await self._keys.check_not_last(seat)
             try:
                 await self._boxes.remove(name)
             finally:
@@ -269,12 +276,12 @@ class Gateway:
         check_name("instance_id", instance_id)
         if pool is not None:
             check_name("pool", pool)
-        return overview.describe_queue(self._boxes, self._book, instance_id, pool=pool, clock=self._clock)
+        return overview.describe_queue(self._outlook, self._book, instance_id, pool=pool)
 
     def pools(self) -> tuple[PoolReport, ...]:
         """Every pool at this moment."""
         pools = self._boxes.pools.values()
-        return tuple(overview.describe_pool(self._boxes, pool, clock=self._clock) for pool in pools)
+        return tuple(overview.describe_pool(self._outlook, pool) for pool in pools)
 
     def boxes(self) -> tuple[BoxReport, ...]:
         """Every box at this moment."""
@@ -409,7 +416,7 @@ class Gateway:
         at = self._clock.monotonic()
         seconds, until = self._expected.get((pool.name, instance_id), (0.0, at))
         if at >= until:
-            seconds = overview.expect_new(self._boxes, pool, instance_id, clock=self._clock).p50
+            seconds = self._outlook.new(pool, instance_id).expected.p50
             if len(self._expected) >= _EXPECTED_MAX:
                 self._expected.clear()
             self._expected[pool.name, instance_id] = seconds, at + _EXPECTED_SECONDS
@@ -422,4 +429,4 @@ class Gateway:
             await asyncio.wait((entry.future,), timeout=wait.total_seconds())
         if entry.future.done():
             return entry.future.result()
-        return overview.describe_job(self._boxes, entry, clock=self._clock)
+        return overview.describe_job(self._outlook, entry)

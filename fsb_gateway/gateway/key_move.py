@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 
 from fsb_gateway.box_driver import KeyBinding
-from fsb_gateway.error import BoxDisconnected, FirmKeyConflict, FirmKeyMissing, FirmKeyUnfit
+from fsb_gateway.error import BoxDisconnected, FirmKeyConflict, FirmKeyMissing, FirmKeyUnfit, FsbError
 from fsb_gateway.gateway.box_set import BoxSet
 from fsb_gateway.gateway.seat import Seat
 from fsb_gateway.key.record import Chain, FirmKeyRecord, certified_key
+
+_log = logging.getLogger(__name__)
 
 
 class KeyMover:
@@ -34,6 +37,23 @@ class KeyMover:
         """Destroy whatever else the box has of the firm code: former keys, and what killed steps left."""
         if record.next is None:
             await seat.box.forget_key(record.binding.firm_code, but=record.binding.key_id)
+
+    async def is_held(self, record: FirmKeyRecord, *, but: Seat) -> bool:
+        """Whether another box has the key that signs. The box is asked: what it listed may be in its token no more."""
+        binding, chain = record.binding, record.chain
+        others = [seat for seat in self.everybody() if seat is not but and signs_with(seat, binding)]
+        for seat in others:
+            if chain is None or not seat.connected:
+                continue
+            try:
+                await seat.box.use_key(binding, chain)
+            except FsbError as error:
+                _log.warning(
+                    "box %s shows no key of firm code %s: %s", seat.name, binding.firm_code, error.code
+                )
+                continue
+            return True
+        return False
 
     async def _use(self, seat: Seat, binding: KeyBinding, chain: Chain) -> bool:
         """Whether the box had the key already, from a step that was killed, and signs with it now."""

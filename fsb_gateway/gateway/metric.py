@@ -5,7 +5,8 @@
     wops_fsb_box_*        {box, pool}        condition, utilisation, work done, failures {code}, transactions
     wops_fsb_instance_*   {pool, instance}   jobs and operations, share of the pool, waiting, who caused it
 
-Base units; counters begin anew with the gateway, a box's own with its process. The README names them all.
+Base units; counters begin anew with the gateway, a box's own with its process. What each of them means is said below,
+and in the HELP line that Prometheus gets.
 """
 
 from __future__ import annotations

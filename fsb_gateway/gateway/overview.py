@@ -3,31 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from datetime import datetime, timedelta
-from itertools import takewhile
+from datetime import timedelta
 
 from app.core.clock import Clock
-from fsb_gateway.error import (
-    BoxDisconnected,
-    BoxJournalDamaged,
-    BoxJournalUnwritable,
-    PoolDrained,
-    PoolForeign,
-    PoolUnknown,
-    PoolWithoutBox,
-    TokenAbsent,
-    TokenPinWrong,
-    TransactionsExhausted,
-)
+from fsb_gateway.error import PoolForeign, PoolUnknown
 from fsb_gateway.gateway.box_set import BoxSet
 from fsb_gateway.gateway.job_book import JobBook
+from fsb_gateway.gateway.outlook import NO_WAIT, NOTHING_AHEAD, UNKNOWN_WAIT, Forecast, Outlook
 from fsb_gateway.gateway.pool import Entry, Pool
 from fsb_gateway.gateway.seat import Seat, loan_end
-from fsb_gateway.gateway.upkeep import REOPEN_SECONDS
 from fsb_gateway.job import JobPending
 from fsb_gateway.report import (
-    BoxCondition,
     BoxReport,
     InstanceQueueReport,
     InstanceShare,
@@ -35,51 +21,32 @@ from fsb_gateway.report import (
     PoolReport,
     Temperature,
 )
-from fsb_gateway.scheduler import Ahead
 from fsb_gateway.scheduling.delay import InstanceDelay
-from fsb_gateway.scheduling.expectation import Expected
 
 _WARM_SHARE = 0.5
 _HOT_SHARE = 0.95
 _JOBS_SHOWN = 100
-# Nobody's id: of an instance that has nothing waiting.
-_STRANGER = ""
-_NOTHING_AHEAD = Ahead(jobs=0, own_operations=0, other_operations=0)
-# Until somebody has come to a box that needs somebody. A guess, and no more.
-_STAFF_SECONDS = 3600.0
-# The most hopeful first: what mends itself, what somebody has to mend, what somebody wants.
-_REASONS: dict[BoxCondition, str] = {
-    "starting": PoolWithoutBox.code,
-    "disconnected": BoxDisconnected.code,
-    "token_absent": TokenAbsent.code,
-    "journal_unwritable": BoxJournalUnwritable.code,
-    "journal_damaged": BoxJournalDamaged.code,
-    "token_pin_wrong": TokenPinWrong.code,
-    "transactions_exhausted": TransactionsExhausted.code,
-    "drained": PoolDrained.code,
-}
-# These look again by themselves, about as often; for the others somebody has to do something.
-_MENDING: tuple[BoxCondition, ...] = ("starting", "disconnected", "token_absent", "journal_unwritable")
 
 
-def describe_pool(boxes: BoxSet, pool: Pool, *, clock: Clock) -> PoolReport:
+def describe_pool(outlook: Outlook, pool: Pool) -> PoolReport:
     """A pool at this moment."""
-    now, at = clock.now(), clock.monotonic()
-    crew = boxes.crew(pool.name, now)
-    expected = expect_new(boxes, pool, _STRANGER, clock=clock)
+    at = outlook.clock.monotonic()
+    crew = outlook.boxes.crew(pool.name, outlook.clock.now())
+    found = outlook.next_in(pool)
     return PoolReport(
         name=pool.name,
         owner=pool.owner,
         boxes=tuple(seat.name for seat in crew),
         ready_boxes=sum(seat.works for seat in crew),
-        reason=_reason(crew),
+        without_key=outlook.without_key(pool),
+        reason=found.reason,
         waiting=len(pool.queue) + len(pool.held),
         waiting_operations=pool.queue.operations() + sum(entry.job.cost for entry in pool.held.values()),
         running=len(pool.running),
         unknown=len(pool.lost),
         oldest_seconds=max([pool.queue.oldest(at), *(at - entry.arrived_at for entry in pool.held.values())]),
-        expected_wait_seconds=expected.p50,
-        expected_wait_p95_seconds=expected.p95,
+        expected_wait_seconds=found.expected.p50,
+        expected_wait_p95_seconds=found.expected.p95,
         utilisation=sum(seat.utilisation.share(at) for seat in crew) / max(1, len(crew)),
         jobs_done=pool.jobs_done,
         jobs_failed=pool.jobs_failed,
@@ -121,29 +88,18 @@ def describe_box(boxes: BoxSet, seat: Seat, *, clock: Clock) -> BoxReport:
     )
 
 
-def describe_job(boxes: BoxSet, entry: Entry, *, clock: Clock) -> JobPending:
+def describe_job(outlook: Outlook, entry: Entry) -> JobPending:
     """Where a job stands that is not finished."""
-    pool, job = entry.pool, entry.job
-    now, at = clock.now(), clock.monotonic()
-    reason, idle, workers, before = None, 0.0, 1, _NOTHING_AHEAD
-    if entry.seat is not None:
-        before = _before_in_box(entry, entry.seat)
-    else:
-        holders = [seat for seat in boxes.crew(pool.name, now) if seat.holds(job) or not seat.was_seen]
-        reason, idle = _job_reason(entry, holders), _idle_seconds(boxes, entry, holders, now=now, at=at)
-        workers = sum(seat.works and seat.can_pay(job) for seat in holders)
-    if entry.is_queued:
-        before = _with_running(pool.queue.ahead(job.job_id), pool, job.instance_id)
-    expected = pool.service.wait(before.operations, boxes=workers, own=job.cost)
-    delay = pool.delay.so_far(job.job_id, at=at)
+    found = outlook.job(entry)
+    delay = entry.pool.delay.so_far(entry.job.job_id, at=outlook.clock.monotonic())
     return JobPending(
-        job_id=job.job_id,
+        job_id=entry.job.job_id,
         state=entry.state,
-        position=before.jobs,
-        expected_wait=timedelta(seconds=max(0.0, expected.p50) + idle),
-        expected_wait_p95=timedelta(seconds=max(0.0, expected.p95) + idle),
-        others_share=before.others_share,
-        reason=reason,
+        position=found.before.jobs,
+        expected_wait=timedelta(seconds=found.expected.p50),
+        expected_wait_p95=timedelta(seconds=found.expected.p95),
+        others_share=found.before.others_share,
+        reason=found.reason,
         waited=timedelta(seconds=delay.waited),
         caused_by_others=timedelta(seconds=delay.by_others),
     )
@@ -163,56 +119,41 @@ def describe_running(boxes: BoxSet, seat: Seat, job_id: str, *, clock: Clock) ->
 
 
 def describe_queue(
-    boxes: BoxSet, book: JobBook, instance_id: str, *, pool: str | None = None, clock: Clock
+    outlook: Outlook, book: JobBook, instance_id: str, *, pool: str | None = None
 ) -> InstanceQueueReport:
     """Where an instance stands: in its own pool, in the one that it says, or else in the one that had its last job.
 
     A pool that would not take its jobs is not described to it; the reason says which kind of refusal it would get.
     """
     entries = [entry for entry in book.entries.values() if entry.job.instance_id == instance_id]
-    found, reason = _pool_of(boxes, entries, instance_id, named=pool)
+    place, reason = _pool_of(outlook.boxes, entries, instance_id, named=pool)
     states = Counter(entry.state for entry in entries)
-    idle = 0.0 if reason is None else _STAFF_SECONDS
-    expected, before, total = Expected(p50=idle, p95=idle), _NOTHING_AHEAD, InstanceDelay()
-    if found is not None:
-        reason = _reason(boxes.crew(found.name, clock.now()))
-        expected = expect_new(boxes, found, instance_id, clock=clock)
-        before = _with_running(found.queue.ahead_of_new(instance_id), found, instance_id)
-        total = found.delay.total(instance_id)
+    found = Forecast(
+        reason=reason, before=NOTHING_AHEAD, expected=NO_WAIT if reason is None else UNKNOWN_WAIT
+    )
+    total = InstanceDelay()
+    if place is not None:
+        found, total = outlook.new(place, instance_id), place.delay.total(instance_id)
     return InstanceQueueReport(
         instance_id=instance_id,
-        pool=None if found is None else found.name,
-        reason=reason,
+        pool=None if place is None else place.name,
+        reason=found.reason,
         waiting=states["waiting"],
         running=states["running"],
         unknown=states["unknown"],
-        position=before.jobs,
-        expected_wait_seconds=expected.p50,
-        expected_wait_p95_seconds=expected.p95,
-        others_share=before.others_share,
+        position=found.before.jobs,
+        expected_wait_seconds=found.expected.p50,
+        expected_wait_p95_seconds=found.expected.p95,
+        others_share=found.before.others_share,
         jobs_done=total.jobs,
         operations_done=total.operations,
         waited_seconds=total.waited_seconds,
         caused_by_others_seconds=total.caused_by_others_seconds,
-        jobs=_job_reports(boxes, book, entries, clock=clock),
+        jobs=_job_reports(outlook, book, entries),
     )
 
 
-def expect_new(boxes: BoxSet, pool: Pool, instance_id: str, *, clock: Clock) -> Expected:
-    """How long a job of one operation would take that came now, in seconds; a stranger's without an instance."""
-    now, at = clock.now(), clock.monotonic()
-    crew = boxes.crew(pool.name, now)
-    before = _with_running(pool.queue.ahead_of_new(instance_id), pool, instance_id)
-    workers = sum(seat.works and seat.condition == "ready" for seat in crew)
-    expected = pool.service.wait(before.operations, boxes=workers, own=1)
-    idle = 0.0 if workers else _seconds_until_work(boxes, pool, crew, now=now, at=at)
-    idle = _STAFF_SECONDS if idle is None else idle
-    return Expected(p50=max(0.0, expected.p50) + idle, p95=max(0.0, expected.p95) + idle)
-
-
-def _job_reports(
-    boxes: BoxSet, book: JobBook, entries: list[Entry], *, clock: Clock
-) -> tuple[JobReport, ...]:
+def _job_reports(outlook: Outlook, book: JobBook, entries: list[Entry]) -> tuple[JobReport, ...]:
     """With boxes, in the queue, held or lost: in this order."""
     pools = {entry.pool.name: entry.pool for entry in entries}
     order = [entry for entry in entries if entry.seat is not None]
@@ -220,11 +161,11 @@ def _job_reports(
         standing = pool.queue.standing(entries[0].job.instance_id, limit=_JOBS_SHOWN)
         order += [book.entries[job.job_id] for job, _ in standing]
     order += [entry for entry in entries if entry.seat is None and not entry.is_queued]
-    return tuple(_job_report(boxes, entry, clock=clock) for entry in order[:_JOBS_SHOWN])
+    return tuple(_job_report(outlook, entry) for entry in order[:_JOBS_SHOWN])
 
 
-def _job_report(boxes: BoxSet, entry: Entry, *, clock: Clock) -> JobReport:
-    pending = describe_job(boxes, entry, clock=clock)
+def _job_report(outlook: Outlook, entry: Entry) -> JobReport:
+    pending = describe_job(outlook, entry)
     return JobReport(
         job_id=pending.job_id,
         state=pending.state,
@@ -261,84 +202,6 @@ def _last_pool(boxes: BoxSet, entries: list[Entry], instance_id: str) -> Pool | 
     return next((pool for pool in pools if pool.delay.total(instance_id).jobs), None)
 
 
-def _with_running(ahead: Ahead, pool: Pool, instance_id: str) -> Ahead:
-    """What boxes work on is before everything that waits."""
-    own = others = 0
-    for entry in pool.running.values():
-        if entry.job.instance_id == instance_id:
-            own += entry.job.cost
-        else:
-            others += entry.job.cost
-    return Ahead(
-        jobs=ahead.jobs + len(pool.running),
-        own_operations=ahead.own_operations + own,
-        other_operations=ahead.other_operations + others,
-    )
-
-
-def _before_in_box(entry: Entry, seat: Seat) -> Ahead:
-    """What the box has been given before the job."""
-    before = list(takewhile(lambda other: other is not entry, seat.outstanding.values()))
-    own = sum(other.job.cost for other in before if other.job.instance_id == entry.job.instance_id)
-    everything = sum(other.job.cost for other in before)
-    return Ahead(jobs=len(before), own_operations=own, other_operations=everything - own)
-
-
-def _reason(crew: Iterable[Seat]) -> str | None:
-    """Code of why none of these boxes takes every kind of work; None if one does."""
-    seats = list(crew)
-    if any(seat.works and seat.condition == "ready" for seat in seats):
-        return None
-    for seat in seats:
-        if seat.health.reason is not None and seat.box.ready and not seat.spec.drained:
-            return seat.health.reason
-    conditions = {seat.condition for seat in seats}
-    return next(
-        (code for condition, code in _REASONS.items() if condition in conditions), PoolWithoutBox.code
-    )
-
-
-def _seconds_until_work(
-    boxes: BoxSet, pool: Pool, crew: Iterable[Seat], *, now: datetime, at: float
-) -> float | None:
-    """When one of these boxes may work again; None if somebody has to do something first."""
-    times: list[float] = []
-    for seat in crew:
-        condition = seat.condition
-        if condition == "out":
-            times.append(max(0.0, (seat.health.retry_at or at) - at))
-        elif condition in _MENDING:
-            times.append(REOPEN_SECONDS)
-    for seat in boxes.seats.values():
-        end = loan_end(seat.spec, now)
-        if seat.spec.pool == pool.name and end is not None:
-            times.append((end - now).total_seconds())
-    return min(times, default=None)
-
-
-def _job_reason(entry: Entry, holders: list[Seat]) -> str | None:
-    """What keeps a job waiting besides its turn."""
-    if entry.held_until is not None:
-        return entry.reason
-    if entry.doubt and not entry.is_queued:
-        return BoxDisconnected.code
-    workers = [seat for seat in holders if seat.works]
-    if workers:
-        return None if any(seat.can_pay(entry.job) for seat in workers) else TransactionsExhausted.code
-    return _reason(holders)
-
-
-def _idle_seconds(boxes: BoxSet, entry: Entry, holders: list[Seat], *, now: datetime, at: float) -> float:
-    """How long nothing will be done about a job, whoever's turn it is; until its deadline at most."""
-    left = max(0.0, (entry.job.deadline_at - now).total_seconds())
-    if entry.held_until is not None:
-        return min(left, max(0.0, entry.held_until - at))
-    if any(seat.works and seat.can_pay(entry.job) for seat in holders):
-        return 0.0
-    seconds = _seconds_until_work(boxes, entry.pool, holders, now=now, at=at)
-    return left if seconds is None else min(left, seconds)
-
-
 def _temperature(seat: Seat, pool: Pool | None, at: float) -> Temperature:
     share = seat.utilisation.share(at)
     if share >= _HOT_SHARE and pool is not None and len(pool.queue):
@@ -349,21 +212,22 @@ def _temperature(seat: Seat, pool: Pool | None, at: float) -> Temperature:
 def _shares(pool: Pool, at: float) -> tuple[InstanceShare, ...]:
     """Every instance that has or had jobs here."""
     running = Counter(entry.job.instance_id for entry in pool.running.values())
+    unknown = Counter(entry.job.instance_id for entry in pool.lost.values())
     waiting = Counter(pool.queue.waiting_by_instance())
     waiting.update(entry.job.instance_id for entry in pool.held.values())
-    names = sorted({*running, *waiting, *pool.delay.instances()})
-    return tuple(_share(pool, name, waiting[name], running[name], at) for name in names)
-
-
-def _share(pool: Pool, instance_id: str, waiting: int, running: int, at: float) -> InstanceShare:
-    total = pool.delay.total(instance_id)
-    return InstanceShare(
-        instance_id=instance_id,
-        waiting=waiting,
-        running=running,
-        jobs_done=total.jobs,
-        operations_done=total.operations,
-        share=pool.delay.share(instance_id, at=at),
-        waited_seconds=total.waited_seconds,
-        caused_by_others_seconds=total.caused_by_others_seconds,
+    names = sorted({*running, *unknown, *waiting, *pool.delay.instances()})
+    totals = {name: pool.delay.total(name) for name in names}
+    return tuple(
+        InstanceShare(
+            instance_id=name,
+            waiting=waiting[name],
+            running=running[name],
+            unknown=unknown[name],
+            jobs_done=total.jobs,
+            operations_done=total.operations,
+            share=pool.delay.share(name, at=at),
+            waited_seconds=total.waited_seconds,
+            caused_by_others_seconds=total.caused_by_others_seconds,
+        )
+        for name, total in totals.items()
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from fsb_gateway.error import JobDeadlinePassed
@@ -69,6 +71,7 @@ class Pool:
         held: jobs that wait outside the queue, after failures.
         lost: jobs that wait for the box that went away with them, and for nothing else.
         running: jobs that boxes work on, lent ones included.
+        paced_at: what was given to boxes until then tells nothing of their pace: it was set anew.
     """
 
     def __init__(self, name: str, owner: str | None, *, operation_time: timedelta) -> None:
@@ -83,11 +86,13 @@ class Pool:
         self.held: dict[str, Entry] = {}
         self.lost: dict[str, Entry] = {}
         self.running: dict[str, Entry] = {}
-        self.service = _service_time(operation_time)
+        self.service = ServiceTime()
+        self.paced_at = -math.inf
         self.delay = DelayAccount()
         self.jobs_done = 0
         self.jobs_failed = 0
         self.operations_done = 0
+        self.set_pace([operation_time], at=-math.inf)
 
     def __len__(self) -> int:
         """How many jobs are not finished."""
@@ -103,14 +108,15 @@ class Pool:
         held = sum(entry.job.instance_id == instance_id for entry in self.held.values())
         return self.queue.waiting(instance_id) + held
 
+    def set_pace(self, operation_times: Sequence[timedelta], *, at: float) -> None:
+        """Expect what the boxes are set to, on average; what was measured of them before holds no more."""
+        self.service.restart([each.total_seconds() for each in operation_times])
+        self.paced_at = at
+
     def rest(self) -> None:
         """Tell the queue when nothing waits and nothing runs."""
         if not self.running and not len(self.queue):
             self.queue.rest()
-
-
-def _service_time(operation_time: timedelta) -> ServiceTime:
-    return ServiceTime(guess_seconds=operation_time.total_seconds()) if operation_time else ServiceTime()
 
 
 def check_deadline(job: ProgrammingJob, now: datetime) -> None:

@@ -116,12 +116,22 @@ class Seat:
 
     def holds(self, job: ProgrammingJob) -> bool:
         """Whether the box has the job's firm key, bound to the job's instance."""
-        slot = self.box.slot(job.firm_code)
-        return slot is not None and slot.instance_id == job.instance_id
+        return self.holds_key(job.firm_code, job.instance_id)
+
+    def holds_key(self, firm_code: int, instance_id: str) -> bool:
+        """Whether the box has a firm key, bound to this instance."""
+        slot = self.box.slot(firm_code)
+        return slot is not None and slot.instance_id == instance_id
 
     def can_pay(self, job: ProgrammingJob) -> bool:
         """Whether the box has the transactions that the job costs, after the jobs that it has been given."""
-        cost = cost_of(self.spec, job)
+        return self._can_spend(cost_of(self.spec, job))
+
+    def can_pay_for_more(self) -> bool:
+        """Whether the box has the transactions for one operation in a new container, after what it has been given."""
+        return self._can_spend(0 if self.spec.transactions == "unlimited" else 1)
+
+    def _can_spend(self, cost: int) -> bool:
         left = self.box.status().transactions_left if cost else None
         if left is None:
             return True

@@ -31,6 +31,8 @@ from fsb_gateway.process.frame import (
     ImportKey,
     KeyCall,
     KnownJobs,
+    Ping,
+    Pong,
     Program,
     Programmed,
     Progress,
@@ -43,6 +45,7 @@ from fsb_gateway.process.frame import (
     Value,
     read_refusal,
 )
+from fsb_gateway.process.pulse import Pulse
 from fsb_gateway.wire import decode_result, encode_job, encode_spec
 
 _log = logging.getLogger(__name__)
@@ -71,13 +74,13 @@ class BoxLink:
         socket: Path,
         *,
         restart: Callable[[], None] = lambda: None,
-        stop: Callable[[], Awaitable[None]] = _nothing,
+        stop: Callable[[], Awaitable[object]] = _nothing,
         retry_at: Callable[[], datetime | None] = lambda: None,
     ) -> None:
         """Begin to connect.
 
         Args:
-            restart: called when the process takes far longer than it can.
+            restart: called when the process takes far longer than it can, or gives no sign of life.
             stop: called by `close`: lets the process finish what it has, and ends it.
             retry_at: says when the process, if it has ended, is started again.
         """
@@ -91,6 +94,8 @@ class BoxLink:
         self._calls = itertools.count(1)
         self._outstanding = Outstanding(late=self._give_up)
         self._wire: Wire | None = None
+        self._pulse: Pulse | None = None
+        self._is_greeted = False
         self._is_attached = False
         self._is_closed = False
         self._slots: dict[int, KeySlot] = {}
@@ -287,29 +292,49 @@ class BoxLink:
             self._wire = None
             return False
         hello = self._loop.call_later(_GRACE_SECONDS, self._check_attached)
+        self._pulse = Pulse(self._ping, silent=self._find_silent)
         try:
             await lost.wait()
         finally:
             hello.cancel()
+            self._pulse.stop()
             wire.drop()
             was_attached = self._is_attached
             self._lose()
         return was_attached
 
     def _check_attached(self) -> None:
-        """A process says who it is as soon as it accepts; one that does not has stopped."""
+        """A box says what it is as soon as it is attached to; one that does not is of no use."""
         if not self._is_attached and self._wire is not None:
             _log.error("box %s does not say that it is there; its process is started again", self._spec.name)
             self._restart()
             self._wire.drop()
 
+    def _ping(self) -> None:
+        """One that has not said who it is owes that; and one of another version would not understand."""
+        if self._is_greeted and self._wire is not None:
+            self._wire.send(Ping())
+
+    def _find_silent(self) -> None:
+        """The process stands still, whatever its device does; one that is being stopped is left to end."""
+        if self._wire is None or self._is_closed:
+            return
+        _log.error("box %s gives no sign of life; its process is started again", self._spec.name)
+        self._restart()
+        self._wire.drop()
+        self._lose()
+
     def _lose(self) -> None:
-        self._wire, self._is_attached = None, False
+        self._wire, self._is_attached, self._is_greeted = None, False, False
         self._outstanding.fail_all(self._away())
         self._tell_change()
 
     def _hear(self, message: FromBox) -> None:
+        if self._pulse is not None:
+            self._pulse.heard()
         match message:
+            case Pong():
+                pass
             case Programmed():
                 self._progress = message.progress
                 self._outstanding.answer(message.call, message.result)
@@ -343,6 +368,7 @@ class BoxLink:
         # What the box had said before counts until it speaks again, which it does at once.
         self._slots, self._known = {}, {}
         self._spec_there = identity.spec
+        self._is_greeted = True
         self._wire.send(Attach())
 
     def _take_progress(self, progress: Progress) -> None:

@@ -27,6 +27,8 @@ from fsb_gateway.process.frame import (
     ImportKey,
     KeyCall,
     KnownJobs,
+    Ping,
+    Pong,
     Program,
     Programmed,
     Progress,
@@ -121,9 +123,12 @@ class Conversation:
         with self._sending:
             self._connection.close()
 
-    def _take(self, message: Attach | Call) -> None:
+    def _take(self, message: Attach | Ping | Call) -> None:
         if isinstance(message, Attach):
             self._begin()
+            return
+        if isinstance(message, Ping):
+            self.send(Pong())
             return
         try:
             self._carry_out(message)

@@ -6,6 +6,7 @@
     box ◄── Attach                            I am your gateway; an older one is dismissed
     box ──► KnownJobs* SlotChange* Progress   what there is; from now on, each change
     box ◄── Program, Recall, …Key, …  ──► Programmed | Refused | Value
+    box ◄── Ping  ──► Pong                    at once, whatever the box is doing
 
 The number of a call comes back with its answer.
 """
@@ -25,7 +26,7 @@ from fsb_gateway.box_driver import KeyBinding, KeySlot
 from fsb_gateway.box_port import BoxState
 from fsb_gateway.error import FsbError, FsbProtocolError, FsbUnavailable
 
-PROTOCOL: Final = 1
+PROTOCOL: Final = 2
 """Raised when a process of an earlier version must not be taken over by a newer gateway."""
 FRAME_BYTES_MAX: Final = 4 * 1024 * 1024
 """Four times the largest job that a gateway takes; a firm key's slot has about 2,500 bytes."""
@@ -104,6 +105,14 @@ class Refused(msgspec.Struct, frozen=True, tag=True, array_like=True):
     code: str
     message: str
     detail: dict[str, Any]
+
+
+class Pong(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """The process lives; of its device this says nothing."""
+
+
+class Ping(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """Say that you live."""
 
 
 class Attach(msgspec.Struct, frozen=True, tag=True, array_like=True):
@@ -189,8 +198,8 @@ class ImportKey(msgspec.Struct, frozen=True, tag=True, array_like=True):
 
 KeyCall = GenerateKey | UseKey | ForgetKey | TransportKey | ExportKey | ImportKey
 Call = Program | Recall | Reload | Configure | KeyCall
-FromGateway = Attach | Call
-FromBox = Identity | KnownJobs | SlotChange | Progress | Programmed | Value | Refused
+FromGateway = Attach | Ping | Call
+FromBox = Identity | KnownJobs | SlotChange | Progress | Programmed | Value | Refused | Pong
 
 _encoder = msgspec.msgpack.Encoder()
 _from_gateway: msgspec.msgpack.Decoder[FromGateway] = msgspec.msgpack.Decoder(FromGateway)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fsb_gateway.report import Quantiles
@@ -58,6 +59,17 @@ class ServiceTime:
         self._counts = [0] * (len(_BUCKETS) + 1)
         self._seconds = 0.0
         self._operations = 0
+
+    def restart(self, paces: Sequence[float]) -> None:
+        """Begin again with what the boxes are set to, on average: one has another pace. The histogram goes on.
+
+        Args:
+            paces: of each box, in seconds per operation; 0 for one that is as fast as it can be.
+        """
+        guesses = [pace or _FIRST_GUESS_SECONDS for pace in paces] or [_FIRST_GUESS_SECONDS]
+        self._guess = self._mean = math.fsum(guesses) / len(guesses)
+        self._window.clear()
+        self._sorted = None
 
     def add(self, *, operations: int, seconds: float) -> None:
         """Learn from a finished job: so many operations, so long altogether."""

@@ -13,7 +13,7 @@ from app.core.json import JsonObject
 from fsb_gateway.box_driver import BoxSpec
 from fsb_gateway.error import FsbUnavailable, PoolUnknown
 from fsb_gateway.report import BoxReport, FirmKeyReport, PoolReport
-from tenancy.box.errors import FirmKeyNotFound
+from tenancy.box.errors import FirmKeyNotFound, FirmKeyPresent
 from tenancy.box.fact import find_report
 from tenancy.box.key_plan import (
     check_destination,
@@ -23,6 +23,7 @@ from tenancy.box.key_plan import (
     check_way,
     keys_held,
     keys_lacking,
+    signing,
 )
 from tenancy.box.port import BoxGateway
 from tenancy.box.record import BoxRecord, KeyHome, check_no_stray, owner_of_pool
@@ -161,14 +162,15 @@ class BoxControl:
 
         Raises:
             BoxUnknown: there is none of that name.
-            BoxLast: a key is nowhere else in its pool.
+            BoxLast: a key is nowhere else in its pool, as far as boxes can sign with it.
             FsbUnavailable: the gateway does not answer.
         """
         record = await to_thread.run_sync(self._service.get_box, name)
         keys, homes = await self._gateway.firm_keys(), await self._homes()
         boxes = await to_thread.run_sync(self._service.list_boxes)
         held = keys_held(name, keys)
-        check_held_elsewhere(name, held, keys=keys, homes=homes, boxes=boxes)
+        found = await self._gateway.boxes()
+        check_held_elsewhere(name, held, keys=keys, homes=homes, boxes=boxes, found=found)
         return {"pool": record.spec.pool, "firm_codes": [*held]}
 
     async def plan_loan(self, name: str, *, to: str, hours: int, force: bool) -> JsonObject:
@@ -198,6 +200,21 @@ class BoxControl:
         """
         return {**_described(await self.get_key(firm_code)), **more}
 
+    async def plan_copy(self, firm_code: int, *, to: str) -> JsonObject:
+        """What would be done if a key were copied.
+
+        Raises:
+            FirmKeyNotFound: there is none of that firm code.
+            BoxUnknown, PoolForeign: not into that box.
+            FirmKeyPresent: it is there already.
+            FsbUnavailable: the gateway does not answer.
+        """
+        key = await self.get_key(firm_code)
+        await self._check_target(firm_code, to)
+        if to in key.boxes:
+            raise FirmKeyPresent("The box holds the key already.", box=to)
+        return {**_described(key), "to": to}
+
     async def plan_move(self, firm_code: int, *, source: str, to: str) -> JsonObject:
         """What would be done if a key were moved.
 
@@ -211,12 +228,17 @@ class BoxControl:
         key = await self.get_key(firm_code)
         check_source(source, key)
         check_way(source, to)
+        home = await self._check_target(firm_code, to)
+        boxes = await to_thread.run_sync(self._service.list_boxes)
+        holders = signing(key.boxes, await self._gateway.boxes())
+        check_kept(source, home, holders=(*holders, to), boxes=boxes)
+        return {**_described(key), "from": source, "to": to}
+
+    async def _check_target(self, firm_code: int, to: str) -> KeyHome:
         home = await to_thread.run_sync(self._service.get_home, firm_code)
         target = await to_thread.run_sync(self._service.get_box, to)
         check_destination(target, home, now=self._service.now)
-        boxes = await to_thread.run_sync(self._service.list_boxes)
-        check_kept(source, home, holders=(*key.boxes, to), boxes=boxes)
-        return {**_described(key), "from": source, "to": to}
+        return home
 
     async def _homes(self) -> list[KeyHome]:
         return await to_thread.run_sync(self._service.list_key_homes)

@@ -2,7 +2,7 @@
 
 TenancyError
 ├── BoxNameTaken · BoxNameReserved · BoxVersionConflict · BoxStateUnfit · BoxTokenFixed · LoanUnfit
-├── FirmKeyChanged · CeremonyUnfinished
+├── FirmKeyChanged · FirmKeyPresent · PlanOutdated · CeremonyUnfinished
 └── NotFound
     └── FirmKeyNotFound · CeremonyNotFound
 """
@@ -52,6 +52,18 @@ class FirmKeyChanged(TenancyError):
     """The firm key is another one than the one that was approved."""
 
     code = "firm_key_changed"
+
+
+class FirmKeyPresent(TenancyError):
+    """The box holds the firm key already: there is nothing to copy."""
+
+    code = "firm_key_present"
+
+
+class PlanOutdated(TenancyError):
+    """The key is in other boxes than two people saw, so that something else would be done; it is asked for anew."""
+
+    code = "plan_outdated"
 
 
 class FirmKeyNotFound(NotFound):

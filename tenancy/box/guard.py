@@ -10,7 +10,7 @@ from app.core.json import JsonObject
 from fsb_gateway.error import BoxSpecInvalid
 from tenancy import repository as instances
 from tenancy.box import plan, repository
-from tenancy.box.errors import BoxNameTaken, BoxStateUnfit
+from tenancy.box.errors import BoxNameTaken, BoxStateUnfit, FirmKeyPresent
 from tenancy.box.key_plan import check_destination, check_kept, check_way
 from tenancy.box.record import (
     check_loan,
@@ -18,6 +18,7 @@ from tenancy.box.record import (
     check_new,
     check_not_last,
     check_state,
+    check_token_free,
     owner_of_pool,
 )
 from tenancy.box.service import find_home
@@ -36,16 +37,16 @@ _SILENT: Final[frozenset[InstanceState]] = frozenset({"ended"})
 
 def register_box_actions(guarded: GuardedActions) -> None:
     """Make these operations something that a second person has to approve."""
-    for action, steps, check in (
-        ("addBox", plan.ADD_BOX, check_addition),
-        ("removeBox", plan.REMOVE_BOX, check_removal),
-        ("lendBox", plan.LEND_BOX, check_lending),
-        ("copyFirmKey", plan.COPY_FIRM_KEY, check_copy),
-        ("moveFirmKey", plan.MOVE_FIRM_KEY, check_move),
-        ("rotateFirmKey", plan.ROTATE_FIRM_KEY, check_running),
-        ("retireFirmKey", plan.RETIRE_FIRM_KEY, check_retirement),
+    for action, steps, check, asked in (
+        ("addBox", plan.ADD_BOX, check_addition, ("box",)),
+        ("removeBox", plan.REMOVE_BOX, check_removal, ()),
+        ("lendBox", plan.LEND_BOX, check_lending, ("to", "hours", "force")),
+        ("copyFirmKey", plan.COPY_FIRM_KEY, check_copy, ("to",)),
+        ("moveFirmKey", plan.MOVE_FIRM_KEY, check_move, ("from", "to")),
+        ("rotateFirmKey", plan.ROTATE_FIRM_KEY, check_running, ()),
+        ("retireFirmKey", plan.RETIRE_FIRM_KEY, check_retirement, ()),
     ):
-        guarded.register(action, _starter(steps, check), check=check)
+        guarded.register(action, _starter(steps, check), check=check, asked=asked)
 
 
 def check_addition(reader: Reader, name: str, parameters: JsonObject) -> None:
@@ -53,6 +54,7 @@ def check_addition(reader: Reader, name: str, parameters: JsonObject) -> None:
 
     Raises:
         BoxNameTaken, BoxNameReserved: there is one of that name, or it is kept for another pool's.
+        TokenTaken: another box has the token.
         PoolUnknown: nobody uses its pool.
         BoxSpecInvalid: no box is like that, or the pool belongs to somebody else than was said.
     """
@@ -61,6 +63,7 @@ def check_addition(reader: Reader, name: str, parameters: JsonObject) -> None:
     check_name_free(spec)
     if repository.find_box(reader, name) is not None:
         raise BoxNameTaken("A box has that name already.", box=name)
+    check_token_free(spec, repository.list_boxes(reader))
     if owner_of_pool(spec.pool, repository.list_key_homes(reader)) != spec.owner:
         raise BoxSpecInvalid("the pool belongs to somebody else", field="pool")
 
@@ -102,27 +105,34 @@ def check_copy(reader: Reader, instance_id: str, parameters: JsonObject) -> None
     Raises:
         InstanceNotFound, InstanceNotReady, InstanceErased: the instance serves nobody.
         BoxUnknown, BoxStateUnfit, PoolForeign: not into that box.
+        FirmKeyPresent: it held it when this was asked for.
     """
-    check_running(reader, instance_id, parameters)
-    box = repository.get_box(reader, str(parameters["to"]))
-    check_state(box, "active")
-    check_destination(box, find_home(reader, instance_id), now=reader.now)
+    _check_target(reader, instance_id, parameters)
+    if parameters["to"] in cast(list[str], parameters["boxes"]):
+        raise FirmKeyPresent("The box holds the key already.", box=str(parameters["to"]))
 
 
 def check_move(reader: Reader, instance_id: str, parameters: JsonObject) -> None:
     """Whether a key can be moved between two boxes.
 
     Raises:
-        DomainError: see `check_copy`.
+        DomainError: see `check_copy`; the box may hold the key, of which one is left then.
         BoxSpecInvalid: from a box to itself.
         BoxLast: afterwards no box of its own pool would hold it: a lent one gives it back some day.
     """
-    check_copy(reader, instance_id, parameters)
+    _check_target(reader, instance_id, parameters)
     source, to = str(parameters["from"]), str(parameters["to"])
     repository.get_box(reader, source)
     check_way(source, to)
     holders = (*cast(list[str], parameters["boxes"]), to)
     check_kept(source, find_home(reader, instance_id), holders=holders, boxes=repository.list_boxes(reader))
+
+
+def _check_target(reader: Reader, instance_id: str, parameters: JsonObject) -> None:
+    check_running(reader, instance_id, parameters)
+    box = repository.get_box(reader, str(parameters["to"]))
+    check_state(box, "active")
+    check_destination(box, find_home(reader, instance_id), now=reader.now)
 
 
 def check_retirement(reader: Reader, instance_id: str, _parameters: JsonObject) -> None:

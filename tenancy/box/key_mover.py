@@ -57,7 +57,8 @@ class KeyMover:
         """
         keys, homes = await self._gateway.firm_keys(), await self.homes()
         boxes = await to_thread.run_sync(lambda: self._db.read(repository.list_boxes))
-        check_held_elsewhere(box, codes, keys=keys, homes=homes, boxes=boxes)
+        found = await self._gateway.boxes()
+        check_held_elsewhere(box, codes, keys=keys, homes=homes, boxes=boxes, found=found)
 
     async def check_wanted(self, firm_code: int, *, box: str) -> None:
         """Refuse that a key is in a box, by what staff want at this moment.

@@ -8,9 +8,9 @@ from app.core.errors import DomainError
 from app.core.json import JsonObject
 from fsb_gateway.report import FirmKeyReport
 from tenancy.box import plan
-from tenancy.box.errors import FirmKeyChanged
+from tenancy.box.errors import FirmKeyChanged, PlanOutdated
 from tenancy.box.key_mover import KeyMover
-from tenancy.box.key_plan import check_source
+from tenancy.box.key_plan import check_same_boxes, check_source
 from tenancy.box.key_teller import KeyTeller
 from tenancy.box.port import BoxGateway
 from tenancy.operation.kind import NotYet, OperationKind, StepContext
@@ -47,7 +47,7 @@ class KeyOperations:
                 actions={"rotate": self._rotate},
                 undo={"rotate": self._undo_rotate},
             ),
-            OperationKind(plan=plan.RETIRE_FIRM_KEY, actions={"retire": self._retire}),
+            OperationKind(plan=plan.RETIRE_FIRM_KEY, actions={"look": self._look, "retire": self._retire}),
         )
 
     async def _copy(self, context: StepContext) -> NotYet | None:
@@ -55,9 +55,18 @@ class KeyOperations:
         key = await self._find_approved(context)
         if source is not None:
             check_source(str(source), key)
-        await self._keys.remember(context, "held", {"held": to in key.boxes})
+        held = (await self._keys.remember(context, "held", {"held": to in key.boxes}))["held"]
+        if held != (to in boxes_of(context)):
+            raise PlanOutdated(
+                f"The key is {'already' if held else 'no longer'} in box {to}; nothing was done. Ask for it anew.",
+                firm_code=key.firm_code,
+                box=to,
+            )
         await self._keys.check_wanted(key.firm_code, box=to)
-        await self._keys.copy(context, key.firm_code, to=to)
+        if held:
+            await context.note(f"Box {to} holds the key already: nothing was copied.")
+        else:
+            await self._keys.copy(context, key.firm_code, to=to)
         try:
             await self._keys.check_wanted(key.firm_code, box=to)
         except DomainError:
@@ -78,19 +87,28 @@ class KeyOperations:
     async def _drop(self, context: StepContext) -> NotYet | None:
         source = str(context.parameters["from"])
         key = await self._keys.find(firm_code_of(context))
+        if not (await self._keys.remember(context, "there", {"there": source in key.boxes}))["there"]:
+            await context.note(f"Box {source} holds the key no more: nothing was dropped.")
+            return None
         if source in key.boxes:
             await self._keys.check_may_leave([key.firm_code], box=source)
         await self._keys.drop(context, key.firm_code, box=source)
         return None
 
     async def _undo_drop(self, context: StepContext) -> NotYet | None:
-        await self._keys.copy(context, firm_code_of(context), to=str(context.parameters["from"]))
+        """What has not left the box is not copied back."""
+        source = str(context.parameters["from"])
+        key = await self._keys.find(firm_code_of(context))
+        if (await self._keys.remember(context, "gone", {"gone": source not in key.boxes}))["gone"]:
+            await self._keys.copy(context, key.firm_code, to=source)
         return None
 
     async def _rotate(self, context: StepContext) -> NotYet | None:
-        await self._find_approved(context)
-        await context.check_owner()
         key_id = rotated_key_id(context.operation)
+        before = await self._find_approved(context)
+        if before.key_id != key_id:
+            check_same_boxes(before, boxes_of(context))
+        await context.check_owner()
         key = await self._gateway.rotate_firm_key(firm_code_of(context), key_id=key_id)
         await self._tell_rotated(context, key)
         return None
@@ -110,6 +128,12 @@ class KeyOperations:
         await self._teller.tell(
             context, "firm_key.rotated", key, more={"boxes": list(key.boxes)}, before=before
         )
+
+    async def _look(self, context: StepContext) -> NotYet | None:
+        """While it can still be given up: nothing of a retirement is taken back."""
+        key = await self._find_approved(context)
+        check_same_boxes(key, boxes_of(context))
+        return None
 
     async def _retire(self, context: StepContext) -> NotYet | None:
         firm_code = firm_code_of(context)
@@ -137,6 +161,11 @@ class KeyOperations:
 def firm_code_of(context: StepContext) -> int:
     """Which key it is about."""
     return cast(int, context.parameters["firm_code"])
+
+
+def boxes_of(context: StepContext) -> list[str]:
+    """The boxes that held the key when two people agreed on what is done to it."""
+    return cast(list[str], context.parameters["boxes"])
 
 
 def rotated_key_id(operation: Operation) -> str:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
+from typing import Final
 
 from fsb_gateway.error import BoxLast, BoxSpecInvalid, FirmKeyMissing, PoolForeign
-from fsb_gateway.report import FirmKeyReport
+from fsb_gateway.report import BoxReport, FirmKeyReport
+from tenancy.box.errors import PlanOutdated
 from tenancy.box.record import BoxRecord, KeyHome
+
+_SIGNING: Final = frozenset({"ready", "drained", "transactions_exhausted"})
+"""Conditions of boxes that would sign if somebody asked and paid."""
 
 
 def keys_lacking(
@@ -47,8 +52,12 @@ def check_held_elsewhere(
     keys: Sequence[FirmKeyReport],
     homes: Sequence[KeyHome],
     boxes: Sequence[BoxRecord],
+    found: Sequence[BoxReport],
 ) -> None:
     """Refuse that a key leaves a box if no other box of its own pool holds it: a lent box gives it back some day.
+
+    Args:
+        found: all boxes as the gateway reports them; one that cannot sign now holds nothing to rely on.
 
     Raises:
         BoxLast: names the first such firm code.
@@ -57,7 +66,12 @@ def check_held_elsewhere(
     by_code = {key.firm_code: key for key in keys}
     for code in codes:
         if code in home_of:
-            check_kept(box, home_of[code], holders=by_code[code].boxes, boxes=boxes)
+            check_kept(box, home_of[code], holders=signing(by_code[code].boxes, found), boxes=boxes)
+
+
+def signing(holders: Collection[str], found: Sequence[BoxReport]) -> set[str]:
+    """Those of a key's holders that could sign with it at this moment."""
+    return {each.name for each in found if each.name in holders and each.condition in _SIGNING}
 
 
 def check_kept(box: str, home: KeyHome, *, holders: Collection[str], boxes: Sequence[BoxRecord]) -> None:
@@ -108,3 +122,18 @@ def check_source(box: str, key: FirmKeyReport) -> None:
     """
     if box not in key.boxes:
         raise FirmKeyMissing(f"box {box} does not hold the key", box=box, firm_code=key.firm_code)
+
+
+def check_same_boxes(key: FirmKeyReport, approved: Collection[str]) -> None:
+    """Refuse to exchange or destroy a key elsewhere than two people saw.
+
+    Raises:
+        PlanOutdated: names both.
+    """
+    if set(key.boxes) != set(approved):
+        raise PlanOutdated(
+            "The key is in other boxes than was approved; nothing was done. Ask for it anew.",
+            firm_code=key.firm_code,
+            approved=sorted(approved),
+            found=sorted(key.boxes),
+        )

@@ -16,7 +16,7 @@ from tenancy.box.errors import BoxNameTaken, BoxStateUnfit
 from tenancy.box.key_mover import KeyMover
 from tenancy.box.key_plan import keys_held
 from tenancy.box.port import BoxGateway
-from tenancy.box.record import BoxRecord, check_no_stray
+from tenancy.box.record import BoxRecord, check_no_stray, check_token_free
 from tenancy.box.spec_json import describe_spec, read_spec
 from tenancy.operation.kind import NotYet, OperationKind, StepContext
 
@@ -67,6 +67,7 @@ class BoxOperations:
             check_no_stray(spec.name, await self._gateway.boxes())
 
         def body(tx: Tx) -> JsonObject:
+            check_token_free(spec, repository.list_boxes(tx))
             if not repository.add_box(tx, spec, state="joining"):
                 raise BoxNameTaken("A box has that name already.", box=spec.name)
             tx.emit("box.added", subject=spec.name, data=describe_spec(spec))

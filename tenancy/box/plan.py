@@ -7,7 +7,7 @@ end_loan       take_back ──► drop_keys ──► close                 by 
 copy_firm_key  copy                                              object: the instance
 move_firm_key  copy ──► drop
 rotate_firm_key  rotate
-retire_firm_key  retire                                          no way back
+retire_firm_key  look ──► retire                                 no way back from `retire` on
 
 A box has its keys before it takes work, and gives no key away that no other box of the key's pool holds.
 """
@@ -78,7 +78,7 @@ ROTATE_FIRM_KEY: Final = OperationPlan(
 )
 RETIRE_FIRM_KEY: Final = OperationPlan(
     kind="retire_firm_key",
-    steps=(StepPlan(name="retire"),),
+    steps=(StepPlan(name="look"), StepPlan(name="retire")),
     deadline=_DEADLINE,
     point_of_no_return="retire",
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +11,7 @@ from typing import Final, Literal
 
 from app.core.ids import InstanceId
 from fsb_gateway.box_driver import BoxSpec, Faults, TokenSpec, TransactionModel, check_spec
-from fsb_gateway.error import BoxLast, BoxSpecInvalid, PoolUnknown
+from fsb_gateway.error import BoxLast, BoxSpecInvalid, PoolUnknown, TokenTaken
 from fsb_gateway.report import BoxReport
 from tenancy.box.errors import BoxNameReserved, BoxNameTaken, BoxStateUnfit, BoxTokenFixed, LoanUnfit
 from tenancy.placement import SHARED_POOL
@@ -129,6 +130,28 @@ def check_name_free(spec: BoxSpec) -> None:
     found = _PLACED_NAME.match(spec.name)
     if found is not None and found[1] != spec.pool:
         raise BoxNameReserved("The name is kept for a box of that pool.", box=spec.name, pool=found[1])
+
+
+def check_token_free(spec: BoxSpec, boxes: Sequence[BoxRecord]) -> None:
+    """Refuse the token of another box: whoever takes keys out of one would take them out of both.
+
+    Links on the way to its library are the gateway's to follow, which refuses it as well.
+
+    Raises:
+        TokenTaken: names that box.
+    """
+    if spec.token is None:
+        return
+    for each in boxes:
+        known = each.spec.token
+        if known is not None and each.name != spec.name and _place_of(known) == _place_of(spec.token):
+            raise TokenTaken(
+                f"the token {spec.token.label} is that of box {each.name}", box=spec.name, holder=each.name
+            )
+
+
+def _place_of(token: TokenSpec) -> tuple[str, str]:
+    return posixpath.normpath(token.module), token.label
 
 
 def check_no_stray(name: str, found: Sequence[BoxReport]) -> None:

@@ -3,7 +3,7 @@
     requested ──approve, by somebody else──► approved    the operation starts in the same transaction
         │ ├───reject──────────────────────► rejected     the one who asked may do so too: he takes it back
         │ └───nobody decides in 24 h──────► expired
-        └ one waiting request per action and object
+        └ one waiting request per action, object and what is asked of it, e.g. which box a key is copied to
 
 People are compared, not tokens: a second token of the same person is the same person. Nobody approves what is done
 to himself, e.g. his own erasure; he may ask for it. Whoever may open the
@@ -60,11 +60,17 @@ class GuardedAction:
         name: operationId of the route that asks for it.
         start: usually calls `tenancy.operation.start.start_operation`; what it raises leaves the request waiting.
         check: looks at the platform database when somebody asks; None: anything may be asked for.
+        asked: parameters that are asked for. The others are found out: when they change, the same is asked for still.
     """
 
     name: str
     start: Start
     check: Check | None = None
+    asked: tuple[str, ...] = ()
+
+    def wish(self, parameters: JsonObject) -> JsonObject:
+        """What is asked for: two requests for the same do not wait side by side."""
+        return {name: parameters.get(name) for name in self.asked}
 
 
 class GuardedActions:
@@ -73,9 +79,11 @@ class GuardedActions:
     def __init__(self, *actions: GuardedAction) -> None:
         self._actions: dict[str, GuardedAction] = {}
         for action in actions:
-            self.register(action.name, action.start, check=action.check)
+            self.register(action.name, action.start, check=action.check, asked=action.asked)
 
-    def register(self, name: str, start: Start, *, check: Check | None = None) -> None:
+    def register(
+        self, name: str, start: Start, *, check: Check | None = None, asked: tuple[str, ...] = ()
+    ) -> None:
         """Add an action.
 
         Raises:
@@ -83,7 +91,7 @@ class GuardedActions:
         """
         if name in self._actions:
             raise ValueError(f"the action {name} is registered already")
-        self._actions[name] = GuardedAction(name=name, start=start, check=check)
+        self._actions[name] = GuardedAction(name=name, start=start, check=check, asked=asked)
 
     def get(self, name: str) -> GuardedAction:
         """The action of that name.
@@ -155,9 +163,9 @@ class ApprovalService:
                 operation_id=None,
                 version=1,
             )
-            _add(tx, asked)
             if guarded.check is not None:
                 guarded.check(tx, object_id, planned)
+            _add(tx, asked, guarded.wish(planned))
             return {"approval_id": approval_id}
 
         answer = carry_out(self._db, command, body)
@@ -268,12 +276,12 @@ def _plan(plan: Plan) -> JsonObject | DomainError:
         return error
 
 
-def _add(tx: Tx, asked: Approval) -> None:
+def _add(tx: Tx, asked: Approval, wish: JsonObject) -> None:
     """Store a request; the unique key of what waits decides who was first."""
-    if not repository.add_approval(tx, asked):
-        found = repository.find_open_approval(tx, asked.action, asked.object_id)
+    if not repository.add_approval(tx, asked, wish):
+        found = repository.find_open_approval(tx, asked.action, asked.object_id, wish)
         overdue = found is not None and _expire(tx, found)
-        if not (overdue and repository.add_approval(tx, asked)):
+        if not (overdue and repository.add_approval(tx, asked, wish)):
             raise ApprovalOpen(
                 "The same thing has been asked for already and waits for its approval.",
                 approval_id=None if found is None else found.approval_id,

@@ -138,7 +138,7 @@ class StaffOperations:
 
 def register_actions(guarded: GuardedActions) -> None:
     """Make these operations something that a second person has to approve."""
-    guarded.register("correctQuota", _starter(CORRECT_QUOTA), check=check_kept)
+    guarded.register("correctQuota", _starter(CORRECT_QUOTA), check=check_kept, asked=("month", "effect_ids"))
     guarded.register("installFirmKey", _starter(INSTALL_FIRM_KEY), check=check_running)
     guarded.register("erasePerson", _starter(ERASE_PERSON), check=check_erasable)
 

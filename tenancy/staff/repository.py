@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import cast
+from hashlib import sha256
+from typing import Final, cast
 
 from sqlalchemy import Update, and_, bindparam, case, delete, insert, or_, select, update
 
@@ -11,7 +12,7 @@ from app.core.clock import from_us, to_us
 from app.core.db import Reader, Row, Tx
 from app.core.db_statement import SqlValue
 from app.core.ids import OperationId
-from app.core.json import dump_json, load_object
+from app.core.json import JsonObject, dump_json, load_object
 from tenancy.errors import StaffTokenNotFound
 from tenancy.staff import tables
 from tenancy.staff.errors import ApprovalNotFound, PersonNotFound
@@ -22,6 +23,8 @@ _key = tables.subject_key
 _token = tables.staff_token
 _approval = tables.approval
 
+_DIGEST_LETTERS: Final = 32
+"""128 bits: nobody finds two requests that share one. The column has room for it."""
 _ADD_PERSON = insert(_person)
 _ADD_KEY = insert(_key)
 _PERSON = select(_person).where(_person.c.person_id == bindparam("b_person"))
@@ -312,8 +315,8 @@ def rotate_token(tx: Tx, token_id: str, *, token_hash: str, previous_ends_at: da
     return tx.write(_ROTATE, {**change, "b_ends_at": to_us(previous_ends_at)}) == 1
 
 
-def add_approval(tx: Tx, approval: Approval) -> bool:
-    """Store a request. False if the same action waits for approval on the same object."""
+def add_approval(tx: Tx, approval: Approval, wish: JsonObject) -> bool:
+    """Store a request. False if the same action waits for approval on the same object, and the same is asked of it."""
     return tx.insert_if_absent(
         _ADD_APPROVAL,
         {
@@ -329,7 +332,7 @@ def add_approval(tx: Tx, approval: Approval) -> bool:
             "decided_by": None,
             "decided_at_us": None,
             "operation_id": None,
-            "open_key": _open_key(approval.action, approval.object_id),
+            "open_key": _open_key(approval.action, approval.object_id, wish),
             "version": approval.version,
         },
     )
@@ -353,9 +356,9 @@ def find_approval_of(reader: Reader, operation_id: OperationId) -> Approval | No
     return None if row is None else _to_approval(row, reader.now)
 
 
-def find_open_approval(reader: Reader, action: str, object_id: str) -> Approval | None:
-    """The request for an action on an object that nobody has decided or expired."""
-    row = reader.first(_OPEN_APPROVAL, {"b_key": _open_key(action, object_id)})
+def find_open_approval(reader: Reader, action: str, object_id: str, wish: JsonObject) -> Approval | None:
+    """The request for an action on an object, and for this of it, that nobody has decided or expired."""
+    row = reader.first(_OPEN_APPROVAL, {"b_key": _open_key(action, object_id, wish)})
     return None if row is None else _to_approval(row, reader.now)
 
 
@@ -401,8 +404,11 @@ def set_operation(tx: Tx, approval_id: str, operation_id: OperationId) -> bool:
     return tx.write(_SET_OPERATION, {"b_approval": approval_id, "b_operation": operation_id}) == 1
 
 
-def _open_key(action: str, object_id: str) -> str:
-    return f"{action}:{object_id}"
+def _open_key(action: str, object_id: str, wish: JsonObject) -> str:
+    same = f"{action}:{object_id}"
+    if not wish:
+        return same
+    return f"{same}:{sha256(dump_json(wish).encode()).hexdigest()[:_DIGEST_LETTERS]}"
 
 
 def _to_person(row: Row) -> Person:

@@ -62,7 +62,7 @@ approval = Table(
     Column("decided_at_us", BigInteger, nullable=True),
     # What the approval started.
     Column("operation_id", ID, nullable=True),
-    # action:object while it is requested, NULL afterwards: one open request for the same thing.
+    # action:object[:digest of what is asked] while requested, NULL afterwards: one open request for the same thing.
     Column("open_key", NAME, nullable=True, unique=True),
     Column("version", Integer, nullable=False),
     Index("ix_approval_state_expires", "state", "expires_at_us"),

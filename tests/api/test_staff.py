@@ -136,6 +136,22 @@ def test_firm_key_is_installed_when_the_local_operator_is_the_second_person(
     activate(instance)
 
 
+def test_token_decides_who_it_is_on_the_control_socket_too(
+    site: Site, instance: Instance, mona: Colleague
+) -> None:
+    asked = mona.ask(f"/instances/{instance.instance_id}/firm-key:install")
+    path = f"/admin/v1/approvals/{asked['approval_id']}"
+    with httpx2.Client(
+        transport=httpx2.HTTPTransport(uds=str(site.settings.control_socket)), base_url="http://control"
+    ) as caller:
+        headers = {"Idempotency-Key": new_id("key"), "If-Match": '"1"'}
+        for given in ("Bearer garbage", "Bearer", "", "Basic bW9uYTp4"):
+            refused(caller.get(path, headers={"Authorization": given}), 401, "staff_token_invalid")
+        own = {**headers, "Authorization": f"Bearer {mona.token}"}
+        refused(caller.post(f"{path}:approve", json={}, headers=own), 403, "approval_by_requester")
+    good(mona.call("POST", f"/approvals/{asked['approval_id']}:reject", {"reason": "taken back"}))
+
+
 def test_the_same_request_waits_once_and_can_be_rejected(
     site: Site, instance: Instance, mona: Colleague, hugo: Colleague
 ) -> None:

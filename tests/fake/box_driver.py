@@ -20,6 +20,7 @@ class ScriptedDriver:
     Attributes:
         trouble: what logging in raises, until it is taken away.
         log_ins: how often somebody has logged in or looked again.
+        new_pin: whether somebody has changed the PIN file since; a login looks at it.
         begun: released whenever a signature begins.
     """
 
@@ -39,6 +40,7 @@ class ScriptedDriver:
         self.script: deque[Step] = deque(script)
         self.trouble: Exception | None = None
         self.log_ins = 0
+        self.new_pin = False
         self.signed = 0
         self.closed = 0
         self.threads: set[int] = set()
@@ -53,8 +55,13 @@ class ScriptedDriver:
     def reload(self) -> None:
         self.threads.add(threading.get_ident())
         self.log_ins += 1
+        self.new_pin = False
         if self.trouble is not None:
             raise self.trouble
+
+    def has_new_pin(self) -> bool:
+        self.threads.add(threading.get_ident())
+        return self.new_pin
 
     def generate(self, binding: KeyBinding) -> bytes:
         raise NotImplementedError

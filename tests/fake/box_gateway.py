@@ -22,6 +22,7 @@ from fsb_gateway.error import (
     FirmKeyConflict,
     FirmKeyMissing,
     PoolUnknown,
+    TokenTaken,
 )
 from fsb_gateway.report import BoxCondition, BoxReport, FirmKeyReport, FormerKey, PoolReport
 from tests.fake.clock import FakeClock
@@ -192,6 +193,8 @@ class FakeGateway:
                 raise BoxSpecInvalid("another pool or driver", box=name)
             if name != spec.name and box.spec.pool == spec.pool and box.spec.owner != spec.owner:
                 raise BoxSpecInvalid("another owner", box=name)
+            if name != spec.name and spec.token is not None and box.spec.token == spec.token:
+                raise TokenTaken("another box's token", box=spec.name, holder=name)
 
     def _check_owner(self, instance_id: str, firm_code: int) -> None:
         if self.keys.get(firm_code, (instance_id,))[0] != instance_id:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import TypeVar
 
@@ -41,5 +41,20 @@ async def wait_until_async(
         if answer:
             return answer
         if time.monotonic() >= until:
+            raise AssertionError(f"waited {deadline.total_seconds():g} s in vain for {what}")
+        await asyncio.sleep(_PAUSE_SECONDS)
+
+
+async def until(
+    asked: Callable[[], Awaitable[bool]], what: str, *, deadline: timedelta = timedelta(seconds=60)
+) -> None:
+    """Ask again and again, one question at a time, until the answer is yes.
+
+    Raises:
+        AssertionError: the deadline passed; the message names `what` was waited for.
+    """
+    at_last = time.monotonic() + deadline.total_seconds()
+    while not await asked():
+        if time.monotonic() >= at_last:
             raise AssertionError(f"waited {deadline.total_seconds():g} s in vain for {what}")
         await asyncio.sleep(_PAUSE_SECONDS)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
-from pydantic import Field, StrictBool, StrictInt
+from pydantic import ConfigDict, Field, StrictBool, StrictInt
 
+from app.http.schema import box_example as show
 from app.http.schema.model import AnswerModel, RequestModel
 from fsb_gateway.box_driver import BoxSpec, Faults, TokenSpec
 from fsb_gateway.report import BoxReport
@@ -17,17 +18,25 @@ Share = Annotated[float, Field(ge=0, le=1)]
 OperationMillis = Annotated[StrictInt, Field(ge=0, le=60_000)]
 TransactionsName = Literal["unlimited", "standard", "pay_per_use"]
 BoxName = Annotated[str, Field(min_length=3, max_length=60)]
-Why = Annotated[str, Field(min_length=1, max_length=500, description="Why; others read it.")]
+Why = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=500,
+        description="Why; others read it.",
+        examples=["Ticket 4711: December needs a second box."],
+    ),
+]
 _LOAN_HOURS = LONGEST_LOAN // timedelta(hours=1)
 
 
 class FaultsBody(RequestModel):
     """How often a software box fails on purpose, in shares of all jobs; together at most 1."""
 
-    busy: Share = 0.0
-    timeout: Share = 0.0
-    wrong_answer: Share = 0.0
-    lost_power: Share = 0.0
+    busy: Share = Field(default=0.0, description="The box is busy with something else.")
+    timeout: Share = Field(default=0.0, description="It does not answer in time.")
+    wrong_answer: Share = Field(default=0.0, description="What it signs does not verify.")
+    lost_power: Share = Field(default=0.0, description="It goes away while it works.")
 
     def asked(self) -> Faults:
         """As the domain takes it."""
@@ -53,17 +62,28 @@ class TokenBody(RequestModel):
 class BoxCreateBody(RequestModel):
     """A box that shall join a pool."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [show.BOX_CREATE, show.BOX_CREATE_PKCS11]})
+
     name: BoxName = Field(description="Small letters, digits and hyphens.", examples=["shared-box-2"])
-    pool: str = Field(min_length=1, max_length=128, examples=["shared"])
-    driver: Literal["software", "pkcs11"] = "software"
-    operation_time_ms: OperationMillis = Field(default=0, description="Per programming operation.")
-    jitter: Share = Field(default=0.0, description="By which share the time per operation varies.")
+    pool: str = Field(
+        min_length=1,
+        max_length=128,
+        description="`shared`, or the name of an instance's own pool.",
+        examples=["shared"],
+    )
+    driver: Literal["software", "pkcs11"] = Field(default="software", description="What holds its keys.")
+    operation_time_ms: OperationMillis = Field(
+        default=0, description="Milliseconds per programming operation."
+    )
+    jitter: Share = Field(default=0.0, description="By which share the time per operation varies, 0–1.")
     faults: FaultsBody = Field(default=FaultsBody(), description="Software boxes only.")
     token: TokenBody | None = Field(default=None, description="PKCS#11 boxes only.")
     transactions: TransactionsName = Field(
         default="unlimited", description="What is deducted: nothing, one per container, one per operation."
     )
-    transactions_loaded: Annotated[StrictInt, Field(ge=0, le=2**32 - 1)] = 0
+    transactions_loaded: Annotated[StrictInt, Field(ge=0, le=MOST_LOADED)] = Field(
+        default=0, description="Transactions that it comes with; `:load` notes further ones."
+    )
     reason: Why
 
     def asked(self) -> BoxSpec:
@@ -84,11 +104,19 @@ class BoxCreateBody(RequestModel):
 class BoxChangeBody(RequestModel):
     """What changes; what is left out stays. Name, pool and driver never change."""
 
-    operation_time_ms: OperationMillis | None = None
-    jitter: Share | None = None
+    model_config = ConfigDict(json_schema_extra={"examples": [show.BOX_CHANGE]})
+
+    operation_time_ms: OperationMillis | None = Field(
+        default=None, description="Milliseconds per programming operation."
+    )
+    jitter: Share | None = Field(
+        default=None, description="By which share the time per operation varies, 0–1."
+    )
     faults: FaultsBody | None = Field(default=None, description="All of them; software boxes only.")
     token: TokenBody | None = Field(default=None, description="PKCS#11 boxes only; for admins.")
-    transactions: TransactionsName | None = None
+    transactions: TransactionsName | None = Field(
+        default=None, description="What is deducted: nothing, one per container, one per operation."
+    )
 
     def asked(self) -> BoxChange:
         """As the domain takes it."""
@@ -105,9 +133,11 @@ class BoxChangeBody(RequestModel):
 class BoxLoanBody(RequestModel):
     """To whom a box is lent, and for how long."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [show.BOX_LOAN]})
+
     to: str = Field(min_length=1, max_length=128, description="The pool that it works for.")
     hours: Annotated[StrictInt, Field(ge=1, le=_LOAN_HOURS)] = Field(
-        description="From the handing over on; then it works for its own pool again by itself."
+        description="Hours from the handing over on; then it works for its own pool again by itself."
     )
     force: StrictBool = Field(default=False, description="Even if its own pool is left without a box.")
     reason: Why
@@ -116,46 +146,51 @@ class BoxLoanBody(RequestModel):
 class TransactionLoadBody(RequestModel):
     """Transactions that were loaded."""
 
-    number: Annotated[StrictInt, Field(ge=1, le=MOST_LOADED)]
+    number: Annotated[StrictInt, Field(ge=1, le=MOST_LOADED)] = Field(
+        description="How many came on top.", examples=[5000]
+    )
 
 
 class FaultsRead(AnswerModel):
     """How often a software box fails on purpose, in shares of all jobs."""
 
-    busy: float
-    timeout: float
-    wrong_answer: float
-    lost_power: float
+    busy: float = Field(description="0–1: it is busy with something else.")
+    timeout: float = Field(description="0–1: it does not answer in time.")
+    wrong_answer: float = Field(description="0–1: what it signs does not verify.")
+    lost_power: float = Field(description="0–1: it goes away while it works.")
 
 
 class TokenRead(AnswerModel):
     """Where a PKCS#11 box keeps its keys."""
 
-    module: str
-    label: str
-    pin_file: str
+    module: str = Field(description="Path of the PKCS#11 library, on the machine of the box.")
+    label: str = Field(description="Of the token.")
+    pin_file: str = Field(description="Path of the file with the PIN there; the PIN itself is never sent.")
 
 
 class BoxRead(AnswerModel):
     """A box: what staff want, and what its gateway reports, which is null while it does not answer."""
 
-    name: str
-    pool: str
+    name: str = Field(description="Of the box; never changes.")
+    pool: str = Field(description="The pool that it belongs to; never changes.")
     works_for: str = Field(description="The pool whose jobs it takes now; another one while it is lent.")
     owner: str | None = Field(description="The instance whose own it is; null in a shared pool.")
-    driver: str
+    driver: str = Field(description="What holds its keys: software or pkcs11.")
     state: str | None = Field(
         description="joining, active or leaving; null: the gateway has it, and nobody ordered it."
     )
-    drained: bool
-    lent_to: str | None
-    lent_until: datetime | None
-    operation_time_ms: int | None
-    jitter: float | None
-    faults: FaultsRead | None
-    token: TokenRead | None
-    transactions: str
-    transactions_loaded: int | None
+    drained: bool = Field(description="It finishes what it has and takes no more.")
+    lent_to: str | None = Field(description="The pool that borrows it; null while it is not lent.")
+    lent_until: datetime | None = Field(description="When it is back by itself.")
+    operation_time_ms: int | None = Field(description="Milliseconds per programming operation.")
+    jitter: float | None = Field(description="By which share that varies, 0–1.")
+    faults: FaultsRead | None = Field(description="Of a software box, on purpose.")
+    token: TokenRead | None = Field(description="Of a PKCS#11 box; null for others.")
+    transactions: str = Field(
+        description="What is deducted: unlimited (nothing), standard (one per container) or pay_per_use (one per "
+        "operation)."
+    )
+    transactions_loaded: int | None = Field(description="All that were ever loaded, as a number.")
     transactions_left: int | None = Field(description="Null where nothing is deducted, or nobody knows.")
     transactions_low: bool | None = Field(description="They run out soon.")
     condition: str = Field(
@@ -163,20 +198,22 @@ class BoxRead(AnswerModel):
     )
     condition_since: datetime | None = Field(description="Since when, once it was noticed.")
     temperature: str | None = Field(description="cold, warm or hot: how near its limit it is.")
-    utilisation: float | None = Field(description="Share of the last minute spent programming.")
-    running: int | None
-    jobs_done: int | None
-    operations_done: int | None
-    busy_seconds: float | None
+    utilisation: float | None = Field(description="Share of the last minute spent programming, 0–1.")
+    running: int | None = Field(description="Jobs that it has been given and has not finished.")
+    jobs_done: int | None = Field(
+        description="Jobs, since the box's process started; a pool's count goes on."
+    )
+    operations_done: int | None = Field(description="Programming operations, since the same moment.")
+    busy_seconds: float | None = Field(description="Seconds spent programming, since the same moment.")
     failures: dict[str, int] = Field(description="Jobs it could not do, by code.")
-    consecutive_failures: int | None
+    consecutive_failures: int | None = Field(description="Jobs it could not do since the last success.")
     error: str | None = Field(description="Code of the last failure, until a job succeeds.")
     retry_at: datetime | None = Field(
         description="When a box that was taken out is tried again, or one that ended is started again."
     )
-    firm_codes: list[int]
+    firm_codes: list[int] = Field(description="Whose keys it holds and signs with.")
     version: int | None = Field(description="For If-Match.")
-    created_at: datetime | None
+    created_at: datetime | None = Field(description="When it was ordered.")
 
     @classmethod
     def of(cls, view: BoxView) -> BoxRead:

@@ -46,12 +46,41 @@ BOX: Final[dict[str, Any]] = {
     "version": 1,
     "created_at": _TIME,
 }
+BOX_CREATE: Final[dict[str, Any]] = {
+    "name": "shared-box-2",
+    "pool": "shared",
+    "driver": "software",
+    "operation_time_ms": 20,
+    "jitter": 0.1,
+    "transactions": "standard",
+    "transactions_loaded": 5000,
+    "reason": "Ticket 4711: December needs a second box.",
+}
+BOX_CREATE_PKCS11: Final[dict[str, Any]] = {
+    "name": "acme-box-2",
+    "pool": "acme",
+    "driver": "pkcs11",
+    "token": {
+        "module": "/usr/lib/softhsm/libsofthsm2.so",
+        "label": "acme-box-2",
+        "pin_file": "/etc/wops/acme-box-2.pin",
+    },
+    "reason": "Ticket 4712: a box of their own hardware.",
+}
+BOX_CHANGE: Final[dict[str, Any]] = {"operation_time_ms": 25, "jitter": 0.05}
+BOX_LOAN: Final[dict[str, Any]] = {
+    "to": "acme",
+    "hours": 48,
+    "force": False,
+    "reason": "Ticket 4713: their own box is in repair.",
+}
 DRAINED: Final[dict[str, Any]] = {**BOX, "drained": True, "condition": "drained", "version": 2}
 POOL: Final[dict[str, Any]] = {
     "name": "shared",
     "owner": None,
     "boxes": ["shared-box-1"],
     "ready_boxes": 1,
+    "without_key": [],
     "reason": None,
     "without_box_since": None,
     "waiting": 3,
@@ -67,6 +96,17 @@ POOL: Final[dict[str, Any]] = {
     "operations_done": 1204,
     "operation_seconds": {"p50": 0.02, "p95": 0.022, "p99": 0.023},
 }
+POOL_WITHOUT_BOX: Final[dict[str, Any]] = {
+    **POOL,
+    "name": "acme",
+    "owner": _INSTANCE,
+    "boxes": ["acme-box-1"],
+    "ready_boxes": 0,
+    "reason": "pool_without_box",
+    "without_box_since": _TIME,
+    "running": 0,
+    "unknown": 1,
+}
 POOL_DETAIL: Final[dict[str, Any]] = {
     **POOL,
     "instances": [
@@ -74,6 +114,7 @@ POOL_DETAIL: Final[dict[str, Any]] = {
             "instance_id": _INSTANCE,
             "waiting": 2,
             "running": 1,
+            "unknown": 0,
             "jobs_done": 431,
             "operations_done": 804,
             "share": 0.67,

@@ -14,15 +14,25 @@ from fsb_gateway.report import FirmKeyReport, FormerKey
 class KeyCopyBody(RequestModel):
     """Into which box a firm key is brought."""
 
-    to: str = Field(min_length=1, max_length=128)
+    to: str = Field(
+        min_length=1, max_length=128, description="Name of the box that gets it.", examples=["shared-box-2"]
+    )
     reason: Why
 
 
 class KeyMoveBody(RequestModel):
     """From which box into which a firm key goes."""
 
-    source: str = Field(alias="from", min_length=1, max_length=128)
-    to: str = Field(min_length=1, max_length=128)
+    source: str = Field(
+        alias="from",
+        min_length=1,
+        max_length=128,
+        description="Name of the box that gives it.",
+        examples=["shared-box-1"],
+    )
+    to: str = Field(
+        min_length=1, max_length=128, description="Name of the box that gets it.", examples=["shared-box-2"]
+    )
     reason: Why
 
 
@@ -42,9 +52,9 @@ class FormerKeyRead(AnswerModel):
 class FirmKeyRead(AnswerModel):
     """A firm key and where it is."""
 
-    firm_code: int
-    instance_id: str
-    algorithm: str
+    firm_code: int = Field(description="The vendor's.")
+    instance_id: str = Field(description="The one instance that it signs for.")
+    algorithm: str = Field(description="ES256 or Ed25519.")
     state: str = Field(description="active, or retired.")
     key_id: str
     fingerprint: str = Field(description="SHA-256 of the public key (SubjectPublicKeyInfo, DER).")

@@ -15,9 +15,9 @@ from tenancy.box.control import PoolView
 class QuantilesRead(AnswerModel):
     """50th, 95th and 99th percentile, in seconds."""
 
-    p50: float
-    p95: float
-    p99: float
+    p50: float = Field(description="Seconds: half of all took no longer.")
+    p95: float = Field(description="Seconds: 19 of 20 took no longer.")
+    p99: float = Field(description="Seconds: 99 of 100 took no longer.")
 
     @classmethod
     def of(cls, found: Quantiles) -> QuantilesRead:
@@ -28,14 +28,19 @@ class QuantilesRead(AnswerModel):
 class InstanceShareRead(AnswerModel):
     """One instance in one pool."""
 
-    instance_id: str
-    waiting: int
-    running: int
-    jobs_done: int
-    operations_done: int = Field(description="Since the gateway started.")
-    share: float = Field(description="Of the pool's operations of the last five minutes.")
-    waited_seconds: float = Field(description="All its finished jobs together, before their start.")
-    caused_by_others_seconds: float = Field(description="The part of it in which boxes worked for others.")
+    instance_id: str = Field(description="Whose jobs they are.")
+    waiting: int = Field(description="Jobs that wait.")
+    running: int = Field(description="Jobs that boxes have been given.")
+    unknown: int = Field(description="Jobs whose box went away while it worked on them.")
+    jobs_done: int = Field(description="Jobs, since the gateway started.")
+    operations_done: int = Field(description="Programming operations, since the gateway started.")
+    share: float = Field(description="Of the pool's operations of the last five minutes, 0–1.")
+    waited_seconds: float = Field(
+        description="Seconds that all its finished jobs together waited for their start."
+    )
+    caused_by_others_seconds: float = Field(
+        description="The part of it, in seconds, in which boxes worked for others."
+    )
 
     @classmethod
     def of(cls, found: InstanceShare) -> InstanceShareRead:
@@ -44,6 +49,7 @@ class InstanceShareRead(AnswerModel):
             instance_id=found.instance_id,
             waiting=found.waiting,
             running=found.running,
+            unknown=found.unknown,
             jobs_done=found.jobs_done,
             operations_done=found.operations_done,
             share=found.share,
@@ -55,24 +61,35 @@ class InstanceShareRead(AnswerModel):
 class PoolRead(AnswerModel):
     """A pool as its gateway sees it."""
 
-    name: str
+    name: str = Field(description="Of the pool.")
     owner: str | None = Field(description="The instance whose own it is; null for a shared one.")
     boxes: list[str] = Field(description="That work for it now, lent ones included.")
-    ready_boxes: int
-    reason: str | None = Field(description="Why no box takes work; null while one does.")
+    ready_boxes: int = Field(description="How many of them take work.")
+    without_key: list[str] = Field(
+        description="Boxes that lack a firm key which another box of the pool has: for its instance they do nothing."
+    )
+    reason: str | None = Field(
+        description="Why no box takes work, in an instance's own pool why none does its owner's; null while one does."
+    )
     without_box_since: datetime | None = Field(description="Since when, once it was noticed.")
-    waiting: int
-    waiting_operations: int
-    running: int
+    waiting: int = Field(description="Jobs that wait.")
+    waiting_operations: int = Field(description="Programming operations of the jobs that wait.")
+    running: int = Field(description="Jobs that boxes have been given and have not finished.")
     unknown: int = Field(description="Jobs whose box went away while it worked on them.")
-    oldest_seconds: float = Field(description="How long the oldest waiting job has waited.")
-    expected_wait_seconds: float = Field(description="Of a job of one operation that came now, p50.")
-    expected_wait_p95_seconds: float
-    utilisation: float = Field(description="Share of the last minute that its boxes spent programming.")
-    jobs_done: int
-    jobs_failed: int
-    operations_done: int
-    operation_seconds: QuantilesRead | None = Field(description="Per operation; null before the first.")
+    oldest_seconds: float = Field(description="Seconds that the oldest waiting job has waited.")
+    expected_wait_seconds: float = Field(
+        description="Seconds until the update of a job of one operation that came now, in half of all cases: of "
+        "the owner's, as his queue has it; in a shared pool of an instance that has nothing waiting, and whose key "
+        "all boxes hold. An hour and more, with a reason: at least that; somebody has to do something first."
+    )
+    expected_wait_p95_seconds: float = Field(description="The same in 19 of 20 cases.")
+    utilisation: float = Field(description="Share of the last minute that its boxes spent programming, 0–1.")
+    jobs_done: int = Field(description="Jobs, since the gateway started.")
+    jobs_failed: int = Field(description="Jobs that ended without an update, since the gateway started.")
+    operations_done: int = Field(description="Programming operations, since the gateway started.")
+    operation_seconds: QuantilesRead | None = Field(
+        description="Seconds per programming operation; null before the first."
+    )
 
     @classmethod
     def of(cls, view: PoolView) -> PoolRead:
@@ -83,7 +100,7 @@ class PoolRead(AnswerModel):
 class PoolDetailRead(PoolRead):
     """A pool, and each instance in it."""
 
-    instances: list[InstanceShareRead]
+    instances: list[InstanceShareRead] = Field(description="That have sent jobs since the gateway started.")
 
     @classmethod
     def of(cls, view: PoolView) -> PoolDetailRead:
@@ -99,6 +116,7 @@ def _pool(view: PoolView) -> dict[str, object]:
         "owner": report.owner,
         "boxes": list(report.boxes),
         "ready_boxes": report.ready_boxes,
+        "without_key": list(report.without_key),
         "reason": report.reason,
         "without_box_since": view.without_box_since,
         "waiting": report.waiting,
@@ -119,8 +137,8 @@ def _pool(view: PoolView) -> dict[str, object]:
 class FleetQueueRead(InstanceQueueRead):
     """Where an instance stands, as its customer sees it, and whose and where that is."""
 
-    instance_id: str
-    pool: str
+    instance_id: str = Field(description="Whose place it is.")
+    pool: str = Field(description="Where its jobs go.")
 
     @classmethod
     def at(cls, report: InstanceQueueReport, *, pool: str) -> FleetQueueRead:

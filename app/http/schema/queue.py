@@ -13,17 +13,21 @@ from fsb_gateway import InstanceQueueReport, JobReport
 class QueuedJobRead(AnswerModel):
     """A job that is not finished. Its id is that of its transfer."""
 
-    transfer_id: str
-    state: Literal["waiting", "running", "unknown"]
+    transfer_id: str = Field(description="Id of its transfer.")
+    state: Literal["waiting", "running", "unknown"] = Field(
+        description="`unknown`: its box went away while it worked on it."
+    )
     position: int = Field(description="Jobs served before it; 0 while a box works on it.")
-    operations: int
-    expected_wait_seconds: float = Field(description="Until its update, in half of all cases.")
+    operations: int = Field(description="Programming operations that it needs.")
+    expected_wait_seconds: float = Field(description="Seconds until its update, in half of all cases.")
     expected_wait_p95_seconds: float = Field(description="The same in 19 of 20 cases.")
     others_share: float = Field(
         description="Of the operations served before it, how much is others' work, 0–1."
     )
     reason: str | None = Field(description="Code of what it waits for besides its turn.")
-    waited_seconds: float = Field(description="Until now, without the time in which a box worked on it.")
+    waited_seconds: float = Field(
+        description="Seconds until now, without the time in which a box worked on it."
+    )
     caused_by_others_seconds: float = Field(
         description="The part of it during which boxes worked for other customers."
     )
@@ -48,9 +52,9 @@ class QueuedJobRead(AnswerModel):
 class FinishedJobsRead(AnswerModel):
     """All jobs of the instance that the gateway has finished since it started, and why they waited."""
 
-    jobs: int
-    operations: int
-    waited_seconds: float = Field(description="From their arrival to their start, all together.")
+    jobs: int = Field(description="How many.")
+    operations: int = Field(description="Their programming operations.")
+    waited_seconds: float = Field(description="Seconds from their arrival to their start, all together.")
     caused_by_others_seconds: float = Field(
         description="The part of it during which boxes worked for other customers."
     )
@@ -75,18 +79,19 @@ class InstanceQueueRead(AnswerModel):
     reason: str | None = Field(
         description="Code of why no box works for the instance at this moment; null while one does."
     )
-    waiting: int
-    running: int
+    waiting: int = Field(description="Jobs of the instance that wait.")
+    running: int = Field(description="Jobs of the instance that boxes have been given.")
     unknown: int = Field(description="Jobs whose box does not answer; they resolve by themselves.")
     position: int = Field(description="Jobs that would be served before one that came now.")
     expected_wait_seconds: float = Field(
-        description="For a job of one operation that came now, in half of all cases."
+        description="Seconds until the update of a job of one operation that came now, in half of all cases. "
+        "An hour and more, with a reason: at least that; somebody has to do something first."
     )
     expected_wait_p95_seconds: float = Field(description="The same in 19 of 20 cases.")
     others_share: float = Field(
         description="Of the operations before such a job, how much is other customers' work, 0–1."
     )
-    finished: FinishedJobsRead
+    finished: FinishedJobsRead = Field(description="What has been done, and why it waited.")
     jobs: list[QueuedJobRead] = Field(
         description="Waiting and running, in the order in which they are served; the first 100."
     )

@@ -54,7 +54,11 @@ REACTIONS: Final[Mapping[str, Reaction]] = MappingProxyType(
         "box_answer_wrong": WAIT,
         "box_power_lost": WAIT,
         "token_absent": WAIT,
+        "token_library_unusable": WAIT,
         "token_pin_wrong": WAIT,
+        "token_pin_unreadable": WAIT,
+        "token_pin_exposed": WAIT,
+        "token_key_lost": WAIT,
         "transactions_exhausted": WAIT,
         # A gateway that has just started does not know its pools yet, and an old one not all jobs.
         "pool_unknown": WAIT,
@@ -79,6 +83,7 @@ REACTIONS: Final[Mapping[str, Reaction]] = MappingProxyType(
         "box_spec_invalid": GIVE_UP,
         "box_busy": GIVE_UP,
         "box_last": GIVE_UP,
+        "token_taken": GIVE_UP,
         "firm_key_conflict": GIVE_UP,
         "firm_key_unfit": GIVE_UP,
         # What a gateway never says of a job: a defect, which decides nothing.

@@ -9,7 +9,7 @@ from typing import Final, cast
 from app.core.json import JsonObject, JsonValue, dump_json
 from app.core.language import Language
 from app.operations.ceremony.record import CeremonyRecord
-from app.operations.ceremony.words import WORDS
+from app.operations.ceremony.words import VALUES, WORDS
 
 Row = tuple[str, str]
 """Label and value."""
@@ -35,12 +35,17 @@ class Section:
 def lay_out(record: CeremonyRecord, language: Language) -> list[Section]:
     """All sections, in the order in which they are read; the record's own digest is the last one."""
     words, document = WORDS[language], record.document
-    operation = _object(document["operation"])
+    values = VALUES[language]
+    operation = dict(_object(document["operation"]))
+    for name in ("kind", "state"):
+        operation[name] = _said(operation[name], values)
     return [
         Section(title=words["what"], rows=_rows(operation, _WHAT, words)),
         Section(title=words["people"], rows=_people(record, words)),
         *(_key(each, words) for each in _objects(document["keys"])),
-        Section(title=words["steps"], rows=tuple(_step(each) for each in _objects(document["steps"]))),
+        Section(
+            title=words["steps"], rows=tuple(_step(each, values) for each in _objects(document["steps"]))
+        ),
         Section(title=words["log"], rows=tuple(_line(each) for each in _objects(document["log"]))),
         Section(title=words["audit"], rows=tuple(_entry(each) for each in _objects(document["audit"]))),
         Section(title=words["digest"], rows=(("", record.digest), ("", words["digest_note"]))),
@@ -97,8 +102,12 @@ def _key(key: JsonObject, words: Mapping[str, str]) -> Section:
     return Section(title=f"{words['keys']}: {key['event']}", rows=tuple(rows))
 
 
-def _step(step: JsonObject) -> Row:
-    return str(step["name"]), f"{step['state']}  {step['finished_at'] or ''}".strip()
+def _step(step: JsonObject, values: Mapping[str, str]) -> Row:
+    return str(step["name"]), f"{_said(step['state'], values)}  {step['finished_at'] or ''}".strip()
+
+
+def _said(value: JsonValue, values: Mapping[str, str]) -> str:
+    return values.get(str(value), str(value))
 
 
 def _line(line: JsonObject) -> Row:

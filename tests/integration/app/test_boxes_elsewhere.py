@@ -19,6 +19,8 @@ from app.core.errors import InputInvalid
 from app.gateway_part import start_gateway
 from app.gateway_process import SupervisedGateway
 from app.settings import Settings
+from fsb_gateway.carrier.machine_certificate import MachineAuthorities
+from fsb_gateway.key.wrap import KeyWrap
 from tests.api.site import Instance, Site, good, refused
 from tests.fake.clock import FakeClock
 from tests.service.gateway import ServedGateway, processes_of
@@ -106,7 +108,9 @@ def test_metrics_are_for_staff(site: Site, instance: Instance) -> None:
         assert answer.status_code == 200, answer.text
         assert answer.headers["content-type"].startswith("text/plain; version=")
         assert "wops_fsb_" in answer.text
-    assert site.operator("GET", "/metrics").text.startswith("# HELP")
+    shown = site.operator("GET", "/metrics").text
+    assert shown.startswith("# HELP")
+    assert "\nwops_fsb_gateway_up 1\n" in shown
 
 
 def test_gateway_that_has_lost_its_boxes_is_told_of_them_again(tmp_path: Path) -> None:
@@ -132,6 +136,34 @@ def test_gateway_that_has_lost_its_boxes_is_told_of_them_again(tmp_path: Path) -
             acme.check_books()
 
 
+def test_platform_without_its_gateway_tells_staff_where_and_why_and_has_its_metrics(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    socket = tmp_path / "nothing.sock"
+    why = f"The gateway at {socket} cannot be reached: there is no such socket."
+    with make_site(tmp_path, boxes=f"unix:{socket}") as site:
+        assert site.platform.gateway_trouble == why
+        assert refused(site.admin("GET", "/pools"), 503, "fsb_unavailable")["detail"] == why
+        metrics = site.operator("GET", "/metrics")
+        assert metrics.status_code == 200
+        assert metrics.text.endswith("\nwops_fsb_gateway_up 0\n")
+        assert metrics.text.count("wops_fsb_") == 3
+
+        def complaints() -> list[Any]:
+            return [each for each in caplog.records if vars(each).get("loop") == "boxes"]
+
+        (complaint,) = wait_until(complaints, "the loop to say so", deadline=_SOON)
+        assert vars(complaint)["cause"] == why
+
+
+def test_platform_that_is_sent_to_where_lines_are_served_says_so(tmp_path: Path) -> None:
+    with ServedGateway(tmp_path / "gateway"):
+        boxes = f"unix:{tmp_path}/gateway/boxes/jobs.sock"
+        with make_site(tmp_path, boxes=boxes) as site:
+            assert site.platform.gateway_trouble is not None
+            assert site.platform.gateway_trouble.endswith("does not take what control asks. Is it for lines?")
+
+
 @pytest.mark.parametrize(
     ("settings", "what"),
     [
@@ -142,11 +174,29 @@ def test_gateway_that_has_lost_its_boxes_is_told_of_them_again(tmp_path: Path) -
             "WOPS_FSB_KEY names",
         ),
         ({"fsb_certificate": "/", "fsb_key": "/", "fsb_ca": "/"}, "is no PEM file"),
+        (
+            {"fsb_certificate": "own.crt", "fsb_key": "own.crt", "fsb_ca": "own.crt"},
+            "WOPS_FSB_KEY is no PEM file of a private key",
+        ),
+        (
+            {"fsb_certificate": "own.crt", "fsb_key": "own.key", "fsb_ca": "own.key"},
+            "WOPS_FSB_CA is no PEM file of a certificate",
+        ),
+        (
+            {"fsb_certificate": "own.crt", "fsb_key": "other.key", "fsb_ca": "own.crt"},
+            "key of WOPS_FSB_KEY does not belong to the certificate of WOPS_FSB_CERTIFICATE",
+        ),
     ],
-    ids=["missing", "empty", "no such file", "directory"],
+    ids=["missing", "empty", "no such file", "directory", "no key", "no authority", "another's key"],
 )
 def test_address_without_certificates_is_refused(tmp_path: Path, settings: dict[str, Any], what: str) -> None:
-
-    wanted = Settings(data_dir=tmp_path, boxes="https://127.0.0.1:1", **settings)
+    for name in ("own", "other"):
+        made = MachineAuthorities(tmp_path / "ca", KeyWrap(bytes(32)), clock=SystemClock()).issue(
+            name, "control"
+        )
+        (tmp_path / f"{name}.crt").write_bytes(made.certificate)
+        (tmp_path / f"{name}.key").write_bytes(made.key)
+    files = {name: tmp_path / value for name, value in settings.items()}
+    wanted = Settings(data_dir=tmp_path, boxes="https://127.0.0.1:1", **files)
     with pytest.raises(InputInvalid, match=what):
         asyncio.run(start_gateway(wanted, clock=SystemClock()))

@@ -135,7 +135,7 @@ def test_box_that_says_nothing_when_a_gateway_comes_is_replaced(
     house: BoxHouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(box_module, "_ASK_SECONDS", 0.3)
-    monkeypatch.setattr(box_module, "_STOP_GRACE", timedelta(seconds=0.2))
+    monkeypatch.setattr(box_module, "_STOP_GRACE", timedelta(minutes=10))
 
     async def body() -> None:
         async with house.at_work(box_spec()) as (_, kept):

@@ -30,6 +30,7 @@ from fsb_gateway import (
     ProgrammingResult,
     read_update,
 )
+from fsb_gateway.carrier.listener import private_socket
 from tests.service.gateway import COMMAND, ServedGateway, json_of, processes_of, run_fsb
 from tests.service.wait import wait_until, wait_until_async
 from tests.unit.fsb_gateway.factory import FIRM_CODE, INSTANCE, make_job, p256
@@ -289,8 +290,57 @@ def test_certificate_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     options = ("--listen", "127.0.0.1:0", "--certificate", "c", "--key", "k", "--lines-ca", "a")
     done = run_fsb("serve", "--data-dir", str(tmp_path), *options)
     assert done.returncode == 1
-    assert "No such file" in done.stderr
+    assert "--certificate names a file that is not there or cannot be read: c" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_file_of_mutual_tls_that_does_not_fit_is_named_by_its_option(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        json_of(
+            run_fsb(
+                *("certificate", "--name", name, "--role", "gateway", "--out", str(tmp_path / name)),
+                *("--data-dir", str(tmp_path), "--json"),
+            )
+        )
+    own, key, ca = tmp_path / "one/one.crt", tmp_path / "one/one.key", tmp_path / "one/control-ca.crt"
+    for files, said in (
+        (
+            (own, key, tmp_path / "nope.crt"),
+            f"--control-ca names a file that is not there or cannot be read: {tmp_path}",
+        ),
+        ((own, key, key), "--control-ca is no PEM file of a certificate"),
+        ((key, key, ca), "--certificate is no PEM file of a certificate"),
+        ((own, own, ca), "--key is no PEM file of a private key"),
+        (
+            (own, tmp_path / "two/two.key", ca),
+            "key of --key does not belong to the certificate of --certificate",
+        ),
+    ):
+        given = zip(("--certificate", "--key", "--control-ca"), map(str, files), strict=True)
+        options = [word for pair in given for word in pair]
+        done = run_fsb("serve", "--data-dir", str(tmp_path), "--control-listen", "127.0.0.1:0", *options)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "input_invalid: " in done.stderr, done.stderr
+        assert said in done.stderr
+
+
+def test_status_of_a_gateway_that_has_died_names_its_socket_and_the_reason(tmp_path: Path) -> None:
+    path = tmp_path / "boxes" / "gateway.sock"
+    path.parent.mkdir()
+    private_socket(path).close()
+    done = run_fsb("status", "--data-dir", str(tmp_path))
+    said = f"fsb_unavailable: The gateway at {path} cannot be reached: nobody listens there.\n"
+    assert (done.returncode, done.stderr) == (1, said)
+
+
+def test_name_that_no_machine_can_have_is_called_wrong(tmp_path: Path) -> None:
+    for name in ("bad name", "bad name/../x", "", "x/y"):
+        done = run_fsb(
+            *("certificate", "--name", name, "--role", "gateway", "--out", str(tmp_path / "out")),
+            *("--data-dir", str(tmp_path)),
+        )
+        assert (done.returncode, done.stderr.partition(":")[0]) == (1, "input_invalid")
+        assert "--name" in done.stderr
 
 
 def test_certificate_never_takes_the_place_of_another(tmp_path: Path) -> None:

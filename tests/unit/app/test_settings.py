@@ -22,7 +22,19 @@ def test_boxes_work_in_one_of_these_places(boxes: str) -> None:
     assert Settings(boxes=boxes).boxes == boxes
 
 
-@pytest.mark.parametrize("boxes", ["", "Embedded", "unix:gateway.sock", "http://127.0.0.1:8443", "ftp://x"])
+@pytest.mark.parametrize(
+    "boxes",
+    [
+        "",
+        "Embedded",
+        "unix:gateway.sock",
+        "http://127.0.0.1:8443",
+        "ftp://x",
+        "https://",
+        "https://x:port",
+        "https://x:8443/",
+    ],
+)
 def test_boxes_work_nowhere_else(boxes: str) -> None:
     with pytest.raises(ValidationError, match="embedded, processes"):
         Settings(boxes=boxes)

@@ -208,6 +208,30 @@ def test_instance_whose_only_job_was_cancelled_after_a_refund_begins_anew() -> N
     assert queue.ahead("job-1") == foretold == Ahead(jobs=1, own_operations=0, other_operations=1)
 
 
+def test_instances_whose_next_job_the_boxes_cannot_do_are_not_ahead_of_anybody() -> None:
+    queue = FairQueue()
+    fill(queue, "a", 3, first=0)
+    fill(queue, "b", 5, first=100)
+    fill(queue, "c", 5, first=200)
+
+    def can_serve(job: ProgrammingJob) -> bool:
+        return job.instance_id != "b"
+
+    assert queue.ahead("job-2") == Ahead(jobs=6, own_operations=2, other_operations=4)
+    assert queue.ahead("job-2", can_serve=can_serve) == Ahead(jobs=4, own_operations=2, other_operations=2)
+    assert queue.ahead_of_new("a", can_serve=can_serve) == Ahead(jobs=6, own_operations=3, other_operations=3)
+    assert queue.ahead_of_new("d", can_serve=can_serve).other_operations == 2
+
+
+def test_new_job_is_foretold_by_the_weight_of_those_that_wait() -> None:
+    queue = FairQueue()
+    fill(queue, "light", 20, first=100)
+    fill(queue, "heavy", 8, first=0, weight=4)
+    assert queue.ahead_of_new("heavy") == queue.ahead_of_new("heavy", weight=4)
+    assert queue.ahead_of_new("heavy").jobs < queue.ahead_of_new("heavy", weight=1).jobs
+    assert [job.job_id for job in queue.jobs_of("heavy")][:2] == ["job-7", "job-6"]
+
+
 def test_batch_job_that_comes_after_a_cancelled_one_waits_for_four_operations_of_its_own() -> None:
     queue = FairQueue()
     queue.put(queued_job(100, "a", priority="batch"), at=0.0)

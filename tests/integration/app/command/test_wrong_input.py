@@ -37,6 +37,12 @@ def test_variable_that_is_wrong_is_named(
         _check_one_line((*command, "--data-dir", str(tmp_path)), status=2, named=f"{variable}: ")
 
 
+def test_place_of_boxes_that_is_none_is_told_in_our_own_words(tmp_path: Path) -> None:
+    arguments = ("up", "--boxes", "foo", "--data-dir", str(tmp_path / "data"))
+    words = "--boxes: must be embedded, processes, unix:/path or https://host:port\n"
+    _check_one_line(arguments, status=2, named=f": {words}")
+
+
 @pytest.mark.parametrize("option", [("--person", "z\udcff"), ("--person=z\udcff",)])
 def test_option_that_is_not_utf8_is_named(tmp_path: Path, option: tuple[str, ...]) -> None:
     arguments = ("admin", "token", "add", "x", *option, "--data-dir", str(tmp_path))
@@ -75,3 +81,10 @@ def test_audit_of_an_instance_with_an_odd_name_is_unverified_and_not_wrong(
 def test_id_with_control_characters_is_no_traceback(tmp_path: Path) -> None:
     arguments = ("admin", "operation", "show", "op\x01x", "--data-dir", str(tmp_path))
     _check_one_line(arguments, status=1, named="op")
+
+
+def test_token_is_looked_at_without_an_address_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ("admin", "customer", "list", "--data-dir", str(tmp_path))
+    for token in ("", " ", "ü"):
+        monkeypatch.setenv("WOPS_STAFF_TOKEN", token)
+        _check_one_line(arguments, status=1, named="staff token")

@@ -4,36 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import ssl
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from app.core.clock import SystemClock
-from app.http.bounded_protocol import BoundedProtocol
 from fsb_gateway.carrier import http_exchange
-from fsb_gateway.carrier.exchange import App
-from fsb_gateway.carrier.http_exchange import Bounds, ClientIdentity, HttpExchange
+from fsb_gateway.carrier.http_exchange import Bounds, HttpExchange
 from fsb_gateway.carrier.listener import (
     Listener,
-    ListenerSet,
-    TlsFiles,
-    address_socket,
     private_socket,
-    server_context,
 )
-from fsb_gateway.carrier.machine_certificate import MachineAuthorities, Role
 from fsb_gateway.client import FsbClient
 from fsb_gateway.error import FsbProtocolError, FsbUnavailable
 from fsb_gateway.job import JobPending, ProgrammingResult
-from fsb_gateway.key.wrap import KeyWrap
 from fsb_gateway.wire import encode_result
 from tests.fake.clock import START
 from tests.fake.gateway_app import AnsweringApp
+from tests.integration.fsb_gateway.carrier.scene import Pki, client_of, run, serving
 from tests.service.wait import wait_until_async
 from tests.unit.fsb_gateway.factory import make_job
 
@@ -50,26 +39,6 @@ PENDING = (
     b'{"job_id":"trf_1","position":3,"expected_wait_seconds":1.5,"state":"unknown","others_share":0.25,'
     b'"waited_seconds":2.5,"caused_by_others_seconds":0.5}'
 )
-
-
-@asynccontextmanager
-async def serving(*listeners: Listener) -> AsyncIterator[ListenerSet]:
-    served = ListenerSet(listeners, protocol=BoundedProtocol)
-    task = asyncio.create_task(served.serve())
-    await served.listening()
-    try:
-        yield served
-    finally:
-        served.stop()
-        await task
-
-
-def run(main: Callable[[], object]) -> None:
-    async def bounded() -> None:
-        async with asyncio.timeout(60):
-            await main()  # type: ignore[misc]
-
-    asyncio.run(bounded())
 
 
 @pytest.fixture
@@ -236,46 +205,6 @@ def test_more_waiting_callers_than_connections_all_bring_their_jobs_at_once(path
     run(main)
 
 
-class Pki:
-    """Machine certificates as files, made as `wops fsb certificate` makes them."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.authorities = MachineAuthorities(folder / "ca", KeyWrap(bytes(32)), clock=SystemClock())
-
-    def ca(self, role: Role) -> Path:
-        return self._write(f"{role}-ca.crt", self.authorities.certificate(role))
-
-    def identity(
-        self, role: Role, *, trusting: Path | None = None, lifetime: timedelta = timedelta(days=1)
-    ) -> ClientIdentity:
-        issued = self.authorities.issue("127.0.0.1", role, lifetime=lifetime)
-        return ClientIdentity(
-            certificate=self._write(f"{role}.crt", issued.certificate),
-            key=self._write(f"{role}.key", issued.key),
-            ca=trusting or self.ca("gateway"),
-        )
-
-    def listener(self, client: Role, app: App) -> tuple[Listener, str]:
-        own = self.identity("gateway")
-        bound = address_socket("127.0.0.1", 0)
-        files = TlsFiles(certificate=own.certificate, key=own.key, client_ca=self.ca(client))
-        return Listener(socket=bound, app=app, tls=server_context(files)), _address(bound)
-
-    def _write(self, name: str, content: bytes) -> Path:
-        path = self.folder / name
-        path.write_bytes(content)
-        return path
-
-
-def _address(bound: socket.socket) -> str:
-    return f"https://127.0.0.1:{bound.getsockname()[1]}"
-
-
-def _client(url: str, identity: ClientIdentity) -> FsbClient:
-    return FsbClient.mutual_tls(url, certificate=identity.certificate, key=identity.key, ca=identity.ca)
-
-
 def test_only_a_valid_certificate_of_the_listeners_own_authority_is_let_in(tmp_path: Path) -> None:
     async def main() -> None:
         (tmp_path / "foreign").mkdir()
@@ -286,7 +215,7 @@ def test_only_a_valid_certificate_of_the_listeners_own_authority_is_let_in(tmp_p
         async with serving(lines, control):
             trusted = pki.ca("gateway")
             for url, role in ((lines_url, "line"), (control_url, "control")):
-                client = _client(url, pki.identity(role))  # type: ignore[arg-type]
+                client = client_of(url, pki.identity(role))  # type: ignore[arg-type]
                 assert isinstance(await client.program(make_job(), wait=LONG), ProgrammingResult)
                 await client.close()
             served = len(app.bodies)
@@ -297,7 +226,7 @@ def test_only_a_valid_certificate_of_the_listeners_own_authority_is_let_in(tmp_p
                 (lines_url, foreign.identity("line", trusting=trusted)),
                 (lines_url, pki.identity("line", lifetime=-timedelta(minutes=1))),
             ):
-                client = _client(url, identity)
+                client = client_of(url, identity)
                 with pytest.raises(FsbUnavailable):
                     await client.program(make_job(), wait=timedelta(0))
                 await client.close()
@@ -336,11 +265,11 @@ def test_gateway_of_a_foreign_authority_or_name_is_not_spoken_to(tmp_path: Path)
         app = AnsweringApp(200, made())
         listener, url = foreign.listener("line", app)
         async with serving(listener):
-            client = _client(url, pki.identity("line"))
+            client = client_of(url, pki.identity("line"))
             with pytest.raises(FsbUnavailable):
                 await client.boxes()
             await client.close()
-            named_otherwise = _client(url.replace("127.0.0.1", "localhost"), foreign.identity("line"))
+            named_otherwise = client_of(url.replace("127.0.0.1", "localhost"), foreign.identity("line"))
             with pytest.raises(FsbUnavailable):
                 await named_otherwise.boxes()
             await named_otherwise.close()
@@ -361,7 +290,7 @@ def test_name_that_nobody_resolves_keeps_a_request_only_so_long(
 
         loop = asyncio.get_running_loop()
         monkeypatch.setattr(loop, "getaddrinfo", hang)
-        client = _client("https://gateway.example:1", Pki(tmp_path).identity("line"))
+        client = client_of("https://gateway.example:1", Pki(tmp_path).identity("line"))
         begun = loop.time()
         with pytest.raises(FsbUnavailable):
             await client.boxes()

@@ -29,8 +29,8 @@ from fsb_gateway.file_format.certificate import verify_chain
 from fsb_gateway.job import Algorithm
 from fsb_gateway.key.record import read_chain
 from fsb_gateway.key.store import Keystore
-from tests.fake.clock import START, FakeClock
-from tests.service.softhsm import SoftHsm, make_softhsm
+from tests.fake.clock import START
+from tests.service.softhsm import SoftHsm
 from tests.unit.fsb_gateway.factory import FIRM_CODE as CODE
 from tests.unit.fsb_gateway.factory import bind
 
@@ -38,19 +38,6 @@ ALGORITHMS: tuple[Algorithm, ...] = ("ES256", "Ed25519")
 MESSAGE = b"what a box signs"
 
 Open = Callable[[], BoxDriver]
-
-
-@pytest.fixture
-def keystore(tmp_path: Path, clock: FakeClock) -> Keystore:
-    return Keystore(tmp_path / "keys", clock=clock)
-
-
-@pytest.fixture
-def softhsm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SoftHsm:
-    softhsm = make_softhsm(tmp_path / "softhsm")
-    for name, value in softhsm.environment.items():
-        monkeypatch.setenv(name, value)
-    return softhsm
 
 
 @pytest.fixture(params=["software", "pkcs11"])

@@ -1,97 +1,38 @@
-"""What only a PKCS#11 box has: a token that can be taken out, a PIN that can be wrong, keys that nobody reads."""
+"""What only a PKCS#11 box has: a token that can be taken out, keys that nobody reads."""
 
 from __future__ import annotations
 
-import errno
-import logging
-import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pkcs11
 import pytest
-from pkcs11 import Attribute, KeyType, ObjectClass, Session, TokenFlag
+from pkcs11 import Attribute, KeyType, ObjectClass
 from pkcs11 import exceptions as said
 
-from fsb_gateway.box_driver import BoxSpec, TokenSpec
-from fsb_gateway.driver import token as token_module
+from fsb_gateway.box_driver import TokenSpec
 from fsb_gateway.driver.pkcs11 import Pkcs11Driver
 from fsb_gateway.driver.signature import check_signature
 from fsb_gateway.driver.software import SoftwareDriver
-from fsb_gateway.driver.token import check_tries
 from fsb_gateway.driver.token_key import find_objects
-from fsb_gateway.error import BoxFailed, FirmKeyMissing, FirmKeyUnfit, TokenAbsent, TokenPinWrong
+from fsb_gateway.error import (
+    BoxFailed,
+    FirmKeyMissing,
+    FirmKeyUnfit,
+    FsbError,
+    TokenAbsent,
+    TokenKeyLost,
+    TokenLibraryUnusable,
+)
 from fsb_gateway.key.store import Keystore
-from tests.fake.clock import FakeClock
 from tests.integration.fsb_gateway.driver.test_driver import MESSAGE, install
-from tests.service.softhsm import PIN, SoftHsm, make_softhsm
+from tests.integration.fsb_gateway.driver.token_bench import Open, look_inside
+from tests.service.softhsm import SoftHsm
 from tests.unit.fsb_gateway.factory import FIRM_CODE as CODE
 from tests.unit.fsb_gateway.factory import bind
-
-WRONG_PIN = "271828"
-
-Open = Callable[[], Pkcs11Driver]
-
-
-@pytest.fixture
-def keystore(tmp_path: Path, clock: FakeClock) -> Keystore:
-    return Keystore(tmp_path / "keys", clock=clock)
-
-
-@pytest.fixture
-def softhsm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SoftHsm:
-    softhsm = make_softhsm(tmp_path / "softhsm")
-    for name, value in softhsm.environment.items():
-        monkeypatch.setenv(name, value)
-    return softhsm
-
-
-@pytest.fixture
-def token(softhsm: SoftHsm) -> TokenSpec:
-    return softhsm.make_token("token-1")
-
-
-@pytest.fixture
-def reopen(token: TokenSpec, tmp_path: Path) -> Iterator[Open]:
-    opened: list[Pkcs11Driver] = []
-
-    def again() -> Pkcs11Driver:
-        for driver in opened:
-            driver.close()
-        opened.append(Pkcs11Driver(tmp_path / "slots" / "box-1", token))
-        return opened[-1]
-
-    yield again
-    for driver in opened:
-        driver.close()
-
-
-@pytest.fixture
-def software(tmp_path: Path, keystore: Keystore) -> SoftwareDriver:
-    return SoftwareDriver(
-        tmp_path / "slots" / "other", BoxSpec(name="other", pool="shared"), keystore=keystore
-    )
-
-
-def look_inside(token: TokenSpec) -> Session:
-    """Another session of this process; what logs in is the process, so it sees what the driver sees."""
-    return pkcs11.lib(os.path.realpath(token.module)).get_token(token_label=token.label).open(rw=True)
-
-
-def pin_tried(token: TokenSpec) -> bool:
-    """Whether a wrong PIN came since the last login that was right."""
-    library = pkcs11.lib(os.path.realpath(token.module))
-    return bool(library.get_token(token_label=token.label).flags & TokenFlag.USER_PIN_COUNT_LOW)
-
-
-def forget_wrong_tries(token: TokenSpec) -> None:
-    library = pkcs11.lib(os.path.realpath(token.module))
-    library.get_token(token_label=token.label).open(user_pin=PIN).close()
-    assert not pin_tried(token)
 
 
 @pytest.mark.parametrize("way", ["generate", "import"])
@@ -207,96 +148,6 @@ def test_box_without_its_token_starts_and_knows_its_keys(
     check_signature(slot, MESSAGE, driver.sign(slot, MESSAGE))
 
 
-def test_wrong_pin_is_tried_once_however_often_the_box_is_started_until_its_file_changes(
-    reopen: Open, token: TokenSpec, keystore: Keystore, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.DEBUG)
-    install(reopen(), keystore, bind())
-    pin_file = Path(token.pin_file)
-    pin_file.write_text(WRONG_PIN)
-
-    driver = reopen()
-    slot = driver.slots[CODE]
-    with pytest.raises(TokenPinWrong):
-        driver.reload()
-    assert pin_tried(token)
-    forget_wrong_tries(token)
-    for _ in range(3):
-        with pytest.raises(TokenPinWrong) as caught:
-            driver.sign(slot, MESSAGE)
-        assert WRONG_PIN not in repr(caught.value)
-        with pytest.raises(TokenPinWrong):
-            driver.reload()
-        driver = reopen()
-    assert not pin_tried(token)
-
-    pin_file.write_text(WRONG_PIN + "8")
-    with pytest.raises(TokenPinWrong):
-        driver.reload()
-    assert pin_tried(token)
-    pin_file.write_text(PIN)
-    driver.reload()
-    check_signature(slot, MESSAGE, driver.sign(slot, MESSAGE))
-    assert not pin_tried(token)
-    written = [path.read_bytes() for path in (pin_file.parent.parent / "slots").rglob("*") if path.is_file()]
-    assert WRONG_PIN not in caplog.text
-    assert all(WRONG_PIN.encode() not in content for content in written)
-
-
-def test_pin_that_was_refused_may_be_tried_again_when_its_file_is_touched(
-    reopen: Open, token: TokenSpec, tmp_path: Path
-) -> None:
-    """The PIN of the token was changed back, not the file."""
-    pin_file = Path(token.pin_file)
-    pin_file.write_text(WRONG_PIN)
-    driver = reopen()
-    with pytest.raises(TokenPinWrong):
-        driver.reload()
-    session = pkcs11.lib(os.path.realpath(token.module)).get_token(token_label=token.label)
-    with session.open(rw=True, user_pin=PIN) as opened:
-        opened.set_pin(PIN, WRONG_PIN)
-    with pytest.raises(TokenPinWrong):
-        driver.reload()
-    os.utime(pin_file)
-    driver.reload()
-    assert driver.transport_key()
-    assert not (tmp_path / "slots" / "box-1" / "refused-pin").exists()
-
-
-def test_note_of_a_refusal_that_cannot_be_read_allows_no_try(
-    reopen: Open, token: TokenSpec, tmp_path: Path
-) -> None:
-    driver = reopen()
-    (tmp_path / "slots" / "box-1" / "refused-pin").write_bytes(b"{")
-    with pytest.raises(TokenPinWrong):
-        driver.reload()
-
-
-@pytest.mark.parametrize("flag", [TokenFlag.USER_PIN_FINAL_TRY, TokenFlag.USER_PIN_LOCKED])
-def test_token_that_the_next_mistake_would_lock_is_not_asked(flag: TokenFlag) -> None:
-    with pytest.raises(TokenPinWrong):
-        check_tries("token-1", flag | TokenFlag.LOGIN_REQUIRED | TokenFlag.USER_PIN_COUNT_LOW)
-    check_tries("token-1", TokenFlag.LOGIN_REQUIRED | TokenFlag.USER_PIN_COUNT_LOW)
-
-
-@pytest.mark.parametrize("fault", ["exposed", "missing", "empty", "link"])
-def test_pin_file_that_cannot_be_trusted_is_not_used(reopen: Open, token: TokenSpec, fault: str) -> None:
-    driver = reopen()
-    driver.reload()
-    pin_file = Path(token.pin_file)
-    if fault == "exposed":
-        pin_file.chmod(0o640)
-    elif fault == "empty":
-        pin_file.write_text("\n")
-    else:
-        kept = pin_file.rename(pin_file.with_suffix(".kept"))
-        if fault == "link":
-            pin_file.symlink_to(kept)
-    with pytest.raises(TokenPinWrong):
-        driver.reload()
-    assert not pin_tried(token)
-
-
 def test_second_box_of_a_process_is_refused_the_same_library(
     reopen: Open, token: TokenSpec, tmp_path: Path
 ) -> None:
@@ -309,11 +160,22 @@ def test_second_box_of_a_process_is_refused_the_same_library(
         assert second.transport_key()
 
 
-@pytest.mark.parametrize("wrong", ["label", "module"])
-def test_token_or_library_that_is_not_there_is_absent(token: TokenSpec, tmp_path: Path, wrong: str) -> None:
-    changed = replace(token, **{wrong: str(tmp_path / "nothing")})
-    with closing(Pkcs11Driver(tmp_path / "slots" / "box-1", changed)) as driver, pytest.raises(TokenAbsent):
-        driver.reload()
+@pytest.mark.parametrize(
+    ("wrong", "value", "kind"),
+    [
+        ("label", "nothing", TokenAbsent),
+        ("module", "nothing.so", TokenLibraryUnusable),
+        ("module", "token-1.pin", TokenLibraryUnusable),
+    ],
+)
+def test_token_that_is_not_there_is_told_from_a_library_that_is_none(
+    token: TokenSpec, softhsm: SoftHsm, tmp_path: Path, wrong: str, value: str, kind: type[FsbError]
+) -> None:
+    changed = replace(token, **{wrong: str(softhsm.folder / value)})
+    with closing(Pkcs11Driver(tmp_path / "slots" / "box-1", changed)) as driver:
+        with pytest.raises(TokenAbsent) as caught:
+            driver.reload()
+        assert type(caught.value) is kind
 
 
 def test_two_tokens_of_one_label_are_not_guessed_at(reopen: Open, softhsm: SoftHsm, token: TokenSpec) -> None:
@@ -394,55 +256,17 @@ def test_driver_works_on_a_thread_of_its_own_after_it_was_closed_on_another(
     assert len(signed) == 1
 
 
-def test_pin_is_not_tried_where_the_try_cannot_be_noted(
-    reopen: Open, token: TokenSpec, monkeypatch: pytest.MonkeyPatch
+def test_key_that_vanished_from_the_token_is_said_to_be_gone_by_the_first_signature_that_fails(
+    reopen: Open, token: TokenSpec, keystore: Keystore
 ) -> None:
-    """Otherwise a wrong PIN would cost a try for each job, on a full disk."""
-    Path(token.pin_file).write_text(WRONG_PIN)
     driver = reopen()
-
-    def full(path: Path, content: bytes) -> None:
-        raise OSError(errno.ENOSPC, "full")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(token_module, "replace_file", full)
-        for _ in range(3):
-            with pytest.raises(TokenPinWrong):
-                driver.reload()
-        # The library is looked at from outside only now.
-        assert not pin_tried(token)
-    with pytest.raises(TokenPinWrong):
-        driver.reload()
-    assert pin_tried(token)
-
-
-@pytest.mark.parametrize(("error", "is_noted"), [(said.DeviceError, False), (KeyboardInterrupt, True)])
-def test_try_that_came_to_nothing_may_be_repeated_unless_nobody_knows_what_came_of_it(
-    reopen: Open,
-    token: TokenSpec,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    error: Any,
-    is_noted: bool,
-) -> None:
-    note = tmp_path / "slots" / "box-1" / "refused-pin"
-    driver = reopen()
-
-    class Broken:
-        flags = TokenFlag.LOGIN_REQUIRED
-
-        def open(self, *, rw: bool, user_pin: str) -> Session:
-            assert note.exists(), "noted before it is tried"
-            raise error
-
-    with monkeypatch.context() as patch:
-        patch.setattr(token_module.Token, "_find", lambda token: Broken())
-        with pytest.raises(KeyboardInterrupt if is_noted else TokenAbsent):
-            driver.reload()
-    assert note.exists() == is_noted
-    if is_noted:
-        with pytest.raises(TokenPinWrong):
-            driver.reload()
-        os.utime(token.pin_file)
-    driver.reload()
-    assert not note.exists()
+    install(driver, keystore, bind())
+    install(driver, keystore, bind("key_2", CODE + 1))
+    slot = driver.slots[CODE]
+    check_signature(slot, MESSAGE, driver.sign(slot, MESSAGE))
+    for item in find_objects(look_inside(token), CODE)[b"key_1"]:
+        item.destroy()
+    with pytest.raises(TokenKeyLost):
+        driver.sign(slot, MESSAGE)
+    assert set(driver.slots) == {CODE + 1}
+    assert driver.unreadable == {CODE}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import timedelta
@@ -34,7 +33,7 @@ from fsb_gateway.file_format.jose import decrypt_token, signature_holds
 from fsb_gateway.file_format.key import jose_key
 from tests.service.gateway import ServedGateway
 from tests.service.softhsm import SoftHsm, make_softhsm
-from tests.service.wait import wait_until_async
+from tests.service.wait import until
 from tests.unit.fsb_gateway.factory import FIRM_CODE, INSTANCE, add_item, make_job, make_steps, p256
 
 CLOCK = SystemClock()
@@ -102,21 +101,6 @@ async def set_up(control: FsbClient, token: TokenSpec) -> x509.Certificate:
 async def condition(control: FsbClient, wanted: str) -> bool:
     (box,) = await control.boxes()
     return box.condition == wanted
-
-
-async def until(asked: Callable[[], Coroutine[None, None, bool]], what: str) -> None:
-    """Ask again and again, one question at a time."""
-    asking: list[asyncio.Task[bool]] = []
-
-    def is_so() -> bool:
-        if asking and not asking[-1].done():
-            return False
-        if asking and asking[-1].result():
-            return True
-        asking.append(asyncio.create_task(asked()))
-        return False
-
-    await wait_until_async(is_so, what, deadline=timedelta(seconds=60))
 
 
 def check(results: dict[str, ProgrammingResult], root: x509.Certificate) -> None:

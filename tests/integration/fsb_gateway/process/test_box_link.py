@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from fsb_gateway.box_driver import BoxSpec
-from fsb_gateway.process import box_link
+from fsb_gateway.process import box_link, pulse
 from fsb_gateway.process.box_link import BoxLink
 from fsb_gateway.process.frame import (
     PROTOCOL,
@@ -22,6 +23,8 @@ from fsb_gateway.process.frame import (
     FrameBuffer,
     FromGateway,
     Identity,
+    Ping,
+    Pong,
     Progress,
     Value,
     decode_from_gateway,
@@ -43,6 +46,8 @@ class FoundBox:
         speaks: set when it answers to being attached to.
         works: set when it takes the next call.
         connections: how many there are.
+        pings: how often it was asked for a sign of life.
+        lives: whether it gives one.
     """
 
     def __init__(self, *, under_way: int = 0) -> None:
@@ -50,6 +55,8 @@ class FoundBox:
         self.speaks = asyncio.Event()
         self.works = asyncio.Event()
         self.connections = 0
+        self.pings = 0
+        self.lives = True
         self._under_way = under_way
 
     def configured(self) -> list[BoxSpec]:
@@ -68,6 +75,11 @@ class FoundBox:
         self.connections -= 1
 
     async def _take(self, message: FromGateway, writer: asyncio.StreamWriter) -> None:
+        if isinstance(message, Ping):
+            self.pings += 1
+            if self.lives:
+                writer.write(encode_frame(Pong()))
+            return
         self.heard.append(message)
         if isinstance(message, Attach):
             await self.speaks.wait()
@@ -78,12 +90,18 @@ class FoundBox:
 
 
 @asynccontextmanager
-async def found(box: FoundBox, link_spec: BoxSpec, folder: Path) -> AsyncIterator[tuple[BoxLink, list[int]]]:
+async def found(
+    box: FoundBox,
+    link_spec: BoxSpec,
+    folder: Path,
+    *,
+    stop: Callable[[], Awaitable[object]] = lambda: asyncio.sleep(0),
+) -> AsyncIterator[tuple[BoxLink, list[int]]]:
     """A link to it, and one entry for each time that it was to be started again."""
     restarts: list[int] = []
-    socket = folder / "box.sock"
-    server = await asyncio.start_unix_server(box.serve, str(socket))
-    link = BoxLink(link_spec, socket, restart=lambda: restarts.append(1))
+    path = folder / "box.sock"
+    server = await asyncio.start_unix_server(box.serve, str(path))
+    link = BoxLink(link_spec, path, restart=lambda: restarts.append(1), stop=stop)
     try:
         async with asyncio.timeout(SECONDS):
             yield link, restarts
@@ -144,3 +162,57 @@ def test_box_has_the_time_that_its_jobs_take_before_it_must_take_its_specificati
             assert loop.time() - began >= 0.9, "ten operations, and a tenth of a second"
 
     asyncio.run(body())
+
+
+@pytest.mark.parametrize("is_closing", [False, True])
+def test_silent_box_is_started_again_unless_it_is_being_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_closing: bool
+) -> None:
+    monkeypatch.setattr(pulse, "_BEAT_SECONDS", 0.1)
+
+    async def body() -> None:
+        box, ends = FoundBox(), asyncio.Event()
+        box.speaks.set()
+        async with found(box, OLD, tmp_path, stop=ends.wait) as (link, restarts):
+            await becomes_ready(link)
+            await wait_until_async(lambda: box.pings >= 10, "the box to be asked")
+            assert not restarts, "it answers"
+            closing = asyncio.create_task(link.close()) if is_closing else None
+            await asyncio.sleep(0)
+            box.lives = False
+            asked = box.pings
+            if is_closing:
+                await wait_until_async(lambda: box.pings >= asked + 5, "the last question")
+            else:
+                await wait_until_async(lambda: restarts, "it to be started again")
+            ends.set()
+            if closing is not None:
+                await closing
+            assert len(restarts) == (0 if is_closing else 1)
+
+    asyncio.run(body())
+
+
+def test_box_that_does_not_say_who_it_is_is_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Frozen before it was found: the system takes the connection for it."""
+    monkeypatch.setattr(pulse, "_BEAT_SECONDS", 0.02)
+
+    async def body() -> None:
+        restarts: list[int] = []
+        path = tmp_path / "box.sock"
+        with contextlib.closing(listen(path)):
+            link = BoxLink(OLD, path, restart=lambda: restarts.append(1))
+            await wait_until_async(lambda: restarts, "it to be started again")
+            await link.close()
+
+    asyncio.run(body())
+
+
+def listen(path: Path) -> socket.socket:
+    """Where connections come in, and nobody sees to them."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    listener.listen()
+    return listener

@@ -109,7 +109,10 @@ class Bench:
         """Every step that has an effect was killed after it."""
         for each in plans:
             deaths = self.points[each.kind].deaths
-            assert all(deaths[name] for name in each.names if name != "wait_empty"), (each.kind, deaths)
+            assert all(deaths[name] for name in each.names if name not in ("wait_empty", "look")), (
+                each.kind,
+                deaths,
+            )
 
     def make(self, name: str, edition: str) -> Instance:
         self.foundry.order(name, edition)
@@ -200,11 +203,29 @@ def test_key_is_moved_and_copied_back(bench: Bench) -> None:
         moved = bench.kill(plan.MOVE_FIRM_KEY, instance.instance_id, asked)
         assert bench.key(instance).boxes == (to,)
         assert bench.told("firm_key.dropped", moved, instance) == (1, 1)
+        assert bench.told("firm_key.copied", moved, instance) == (0, 0), "it was there already"
         copied = bench.kill(plan.COPY_FIRM_KEY, instance.instance_id, bench.approved(instance, to=source))
         assert bench.key(instance).boxes == ("acme-box-1", "acme-box-2")
         assert bench.told("firm_key.copied", copied, instance) == (1, 1)
         source, to = to, source
     bench.check_killed(plan.MOVE_FIRM_KEY, plan.COPY_FIRM_KEY)
+
+
+@pytest.mark.parametrize("engine_kind", ["sqlite"], indirect=True)
+def test_key_is_moved_into_a_box_that_lacks_it(bench: Bench) -> None:
+    instance = bench.make("acme", "high_availability")
+    source, to = "acme-box-1", "acme-box-2"
+    spare = bench.approved(instance, **{"from": to, "to": source})
+    bench.kill(plan.MOVE_FIRM_KEY, instance.instance_id, spare)
+    bench.points.clear()
+    while not bench.points or bench.left:
+        asked = bench.approved(instance, **{"from": source, "to": to})
+        moved = bench.kill(plan.MOVE_FIRM_KEY, instance.instance_id, asked)
+        assert bench.key(instance).boxes == (to,)
+        for kind in ("firm_key.copied", "firm_key.dropped"):
+            assert bench.told(kind, moved, instance) == (1, 1)
+        source, to = to, source
+    bench.check_killed(plan.MOVE_FIRM_KEY)
 
 
 def test_rotation_makes_one_new_key_in_every_box(bench: Bench) -> None:

@@ -7,8 +7,16 @@ from datetime import timedelta
 import anyio
 import pytest
 
-from fsb_gateway.box_driver import BoxSpec
-from fsb_gateway.error import BoxLast, BoxSpecInvalid, BoxUnknown, FsbUnavailable, PoolUnknown
+from fsb_gateway.box_driver import BoxSpec, TokenSpec
+from fsb_gateway.error import (
+    BoxLast,
+    BoxSpecInvalid,
+    BoxUnknown,
+    FsbUnavailable,
+    PoolUnknown,
+    TokenTaken,
+)
+from fsb_gateway.report import BoxCondition
 from tenancy.box import plan, repository
 from tenancy.box.errors import BoxNameReserved, BoxNameTaken
 from tenancy.box.spec_json import describe_spec
@@ -268,6 +276,40 @@ def test_leaving_that_is_cancelled_in_time_gives_the_box_its_keys_back(rack: Rac
     assert rack.end(asked).state == "recovered"
     assert rack.holders(acme) == {"shared-box-1", "shared-box-2"}
     assert not rack.is_drained("shared-box-2")
+
+
+TOKEN = TokenSpec(module="/usr/lib/hsm.so", label="firm", pin_file="/etc/wops/pin")
+
+
+def test_token_of_another_box_is_refused_when_asked_for_and_again_when_it_is_set_up(rack: Rack) -> None:
+    acme = rack.world.ready_instance("acme")
+    specs = [BoxSpec(name=name, pool="shared", driver="pkcs11", token=TOKEN) for name in ("hsm-a", "hsm-b")]
+    first, second = (rack.start("addBox", each.name, {"box": describe_spec(each)}) for each in specs)
+    assert rack.end(first).state == "succeeded"
+    found = rack.end(second)
+    assert (found.state, found.error_code) == ("recovered", "token_taken")
+    assert "hsm-a" in str(found.error_message)
+    assert set(rack.fsb.specs) == {"shared-box-1", "hsm-a"}
+    assert rack.holders(acme) == {"shared-box-1", "hsm-a"}
+    with pytest.raises(TokenTaken) as refused:
+        rack.ask("addBox", "hsm-b", {"box": describe_spec(specs[1])})
+    assert refused.value.detail["holder"] == "hsm-a"
+    rack.do("removeBox", "hsm-a", {"firm_codes": [acme.firm_code]})
+    assert rack.do("addBox", "hsm-b", {"box": describe_spec(specs[1])}).state == "succeeded"
+
+
+@pytest.mark.parametrize("condition", ["out", "token_absent", "disconnected"])
+def test_box_does_not_leave_its_key_to_one_that_cannot_sign(rack: Rack, condition: BoxCondition) -> None:
+    acme = rack.world.ready_instance("acme")
+    rack.add("shared-box-2")
+    rack.fsb.rack["shared-box-2"].condition = condition
+    with pytest.raises(BoxLast):
+        anyio.run(rack.care.control.plan_removal, "shared-box-1")
+    found = rack.do("removeBox", "shared-box-1", {"firm_codes": [acme.firm_code]})
+    assert (found.state, found.error_code) == ("recovered", "box_last")
+    assert rack.holders(acme) == {"shared-box-1", "shared-box-2"}
+    rack.fsb.rack["shared-box-2"].condition = "ready"
+    assert rack.do("removeBox", "shared-box-1", {"firm_codes": [acme.firm_code]}).state == "succeeded"
 
 
 def test_last_box_of_a_pool_does_not_leave(rack: Rack) -> None:

@@ -12,6 +12,7 @@ from typing import Protocol
 import pytest
 
 from fsb_gateway import BoxSpec, FsbClient, create_gateway_app
+from fsb_gateway.box_driver import TokenSpec
 from fsb_gateway.error import (
     BoxBusy,
     BoxDisconnected,
@@ -22,6 +23,7 @@ from fsb_gateway.error import (
     FirmKeyConflict,
     FirmKeyMissing,
     PoolUnknown,
+    TokenTaken,
 )
 from fsb_gateway.report import FirmKeyReport
 from tenancy.box.port import BoxGateway
@@ -281,6 +283,23 @@ def test_box_that_has_work_stays_and_one_that_is_gone_is_gone(rig: Rig) -> None:
             await gateway.remove_box("one")
         assert await holders(gateway) == ("two",)
         assert [box.name for box in await gateway.boxes()] == ["two"]
+
+    play(rig, body)
+
+
+def test_token_has_one_box(rig: Rig) -> None:
+    token = TokenSpec(module="/usr/lib/hsm.so", label="firm", pin_file="/etc/wops/pin")
+    other = BoxSpec(name=OWN, pool="shared", driver="pkcs11", token=token)
+
+    async def body(gateway: BoxGateway) -> None:
+        first = replace(other, name="a-first")
+        for _ in range(2):
+            await gateway.ensure_box(first)
+        with pytest.raises(TokenTaken) as refused:
+            await gateway.ensure_box(other)
+        assert refused.value.detail["holder"] == "a-first"
+        await gateway.ensure_box(replace(other, token=replace(token, label="another")))
+        assert [box.name for box in await gateway.boxes()][-2:] == ["a-first", OWN]
 
     play(rig, body)
 

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import anyio
 import pytest
 
+from app.core.db import Tx
+from app.core.ids import OperationId, new_id
 from app.core.json import JsonObject
-from fsb_gateway.error import FsbUnavailable, PoolForeign
+from fsb_gateway.error import BoxUnknown, FsbUnavailable, PoolForeign
 from tenancy import Instance
 from tenancy.box import plan
+from tenancy.box.errors import FirmKeyPresent
 from tenancy.errors import InstanceNotReady
 from tenancy.lifecycle.errors import InstanceStateUnfit
-from tests.integration.tenancy.box.rack import Rack, killed_after
+from tenancy.operation.plan import OperationPlan
+from tenancy.operation.start import start_operation
+from tenancy.staff.errors import ApprovalOpen
+from tests.integration.tenancy.box.rack import Rack, failing, killed_after
+from tests.integration.tenancy.staff_material import as_staff
 
 
 @pytest.fixture
@@ -22,6 +30,33 @@ def acme(rack: Rack) -> Instance:
     rack.add("acme-box-2", "acme", instance.instance_id)
     rack.fsb.held[instance.firm_code].pop("acme-box-2")
     return instance
+
+
+def give(rack: Rack, instance: Instance, box: str) -> None:
+    """Let a box hold an instance's key, whoever has brought it."""
+    rack.fsb.held[instance.firm_code][box] = f"key_{instance.firm_code}"
+
+
+def end(rack: Rack, instance: Instance) -> None:
+    with rack.world.platform.engine.begin() as connection:
+        connection.exec_driver_sql(
+            f"UPDATE instance SET state = 'ended' WHERE instance_id = '{instance.instance_id}'"
+        )
+
+
+def begin(rack: Rack, instance: Instance, steps: OperationPlan, parameters: JsonObject) -> OperationId:
+    """Start an operation that no check has seen."""
+
+    def body(tx: Tx) -> JsonObject:
+        return {"id": start_operation(tx, steps, object_id=instance.instance_id, parameters=parameters)}
+
+    return OperationId(str(rack.world.platform.run_tx(new_id("op"), body).value["id"]))
+
+
+def of(rack: Rack, operation_id: OperationId, *kinds: str) -> list[str]:
+    """What the platform's chain says that an operation has done."""
+    found = [event for kind in kinds for event in rack.told(kind)]
+    return [event.type for event in found if event.data["operation_id"] == operation_id]
 
 
 @pytest.mark.parametrize("killed", [None, "copy"])
@@ -36,32 +71,140 @@ def test_key_is_copied_into_one_more_box(rack: Rack, acme: Instance, killed: str
     assert [event.data["to"] for event in copied] == ["acme-box-2"]
 
 
-@pytest.mark.parametrize("held", ["", "when asked for", "when begun"])
-def test_copy_that_is_taken_back_leaves_what_was_there(rack: Rack, acme: Instance, held: str) -> None:
-    if held == "when asked for":
-        rack.fsb.held[acme.firm_code]["acme-box-2"] = f"key_{acme.firm_code}"
+def test_copy_that_is_taken_back_leaves_nothing(rack: Rack, acme: Instance) -> None:
     asked = rack.start("copyFirmKey", acme.instance_id, rack.copy(acme, "acme-box-2"))
-    if held == "when begun":
-        rack.fsb.held[acme.firm_code]["acme-box-2"] = f"key_{acme.firm_code}"
     with pytest.raises(BaseExceptionGroup):
         rack.run(killed_after("copy"))
     rack.operations.cancel(asked, reason="not there")
     assert rack.end(asked).state == "recovered"
-    assert rack.holders(acme) == ({"acme-box-1", "acme-box-2"} if held else {"acme-box-1"})
+    assert rack.holders(acme) == {"acme-box-1"}
+
+
+@pytest.mark.parametrize("action", ["copyFirmKey", "moveFirmKey"])
+def test_move_that_is_taken_back_leaves_what_was_there(rack: Rack, acme: Instance, action: str) -> None:
+    """Copies that were asked for before wops refused them are carried out, and say what they did."""
+    give(rack, acme, "acme-box-2")
+    parameters = rack.copy(acme, "acme-box-2", **{"from": "acme-box-1"})
+    steps = plan.MOVE_FIRM_KEY if action == "moveFirmKey" else plan.COPY_FIRM_KEY
+    asked = begin(rack, acme, steps, parameters)
+    with pytest.raises(BaseExceptionGroup):
+        rack.run(killed_after("copy"))
+    rack.operations.cancel(asked, reason="not there")
+    assert rack.end(asked).state == "recovered"
+    assert rack.holders(acme) == {"acme-box-1", "acme-box-2"}
+    assert of(rack, asked, "firm_key.copied", "firm_key.dropped") == []
+
+
+def test_copy_into_a_box_that_holds_the_key_is_refused_when_it_is_asked_for(
+    rack: Rack, acme: Instance
+) -> None:
+    give(rack, acme, "acme-box-2")
+    control = rack.care.control
+    for refused in (
+        lambda: anyio.run(lambda: control.plan_copy(acme.firm_code, to="acme-box-2")),
+        lambda: rack.ask("copyFirmKey", acme.instance_id, rack.copy(acme, "acme-box-2")),
+    ):
+        with pytest.raises(FirmKeyPresent):
+            refused()
+    with pytest.raises(BoxUnknown):
+        anyio.run(lambda: control.plan_copy(acme.firm_code, to="nobox"))
+
+
+@pytest.mark.parametrize("action", ["copyFirmKey", "moveFirmKey"])
+def test_key_that_has_come_into_the_box_since_it_was_approved_is_not_copied_nor_said_to_be(
+    rack: Rack, acme: Instance, action: str
+) -> None:
+    parameters = rack.copy(acme, "acme-box-2", **{"from": "acme-box-1"})
+    asked = rack.start(action, acme.instance_id, parameters)
+    give(rack, acme, "acme-box-2")
+    before = list(rack.fsb.calls)
+    found = rack.end(asked)
+    assert (found.state, found.error_code) == ("recovered", "plan_outdated")
+    assert rack.holders(acme) == {"acme-box-1", "acme-box-2"}
+    assert of(rack, asked, "firm_key.copied", "firm_key.dropped") == []
+    assert rack.fsb.calls == before
+
+
+def test_move_into_a_box_that_holds_the_key_says_only_that_it_was_dropped(rack: Rack, acme: Instance) -> None:
+    give(rack, acme, "acme-box-2")
+    move = anyio.run(
+        lambda: rack.care.control.plan_move(acme.firm_code, source="acme-box-1", to="acme-box-2")
+    )
+    asked = rack.start("moveFirmKey", acme.instance_id, move)
+    assert rack.end(asked).state == "succeeded"
+    assert rack.holders(acme) == {"acme-box-2"}
+    assert of(rack, asked, "firm_key.copied", "firm_key.dropped") == ["firm_key.dropped"]
+    log = [line.message for line in rack.operations.list_log(asked)]
+    assert "Box acme-box-2 holds the key already: nothing was copied." in log
+
+
+def test_key_that_has_never_left_its_box_is_not_said_to_be_copied_back(rack: Rack, acme: Instance) -> None:
+    asked = rack.start(
+        "moveFirmKey", acme.instance_id, rack.copy(acme, "acme-box-2", **{"from": "acme-box-1"})
+    )
+    rack.run(failing("drop", FsbUnavailable("away")))
+    rack.operations.cancel(asked, reason="later")
+    assert rack.end(asked).state == "recovered"
+    assert rack.holders(acme) == {"acme-box-1"}
+    about = [
+        (event.type, event.data.get("to") or event.data.get("from"))
+        for kind in ("firm_key.copied", "firm_key.dropped")
+        for event in rack.told(kind)
+        if event.data["operation_id"] == asked
+    ]
+    assert about == [("firm_key.copied", "acme-box-2"), ("firm_key.dropped", "acme-box-2")]
+
+
+@pytest.mark.parametrize("action", ["rotateFirmKey", "retireFirmKey"])
+@pytest.mark.parametrize("approved", [("acme-box-1",), ("acme-box-1", "acme-box-2")])
+def test_key_that_is_in_other_boxes_than_were_approved_stays_as_it_is(
+    rack: Rack, acme: Instance, action: str, approved: tuple[str, ...]
+) -> None:
+    if action == "retireFirmKey":
+        end(rack, acme)
+    for name in approved:
+        give(rack, acme, name)
+    asked = rack.start(action, acme.instance_id, rack.key(acme))
+    rack.fsb.held[acme.firm_code] = dict.fromkeys(
+        {"acme-box-1", "acme-box-2"} if len(approved) == 1 else {"acme-box-2"}, f"key_{acme.firm_code}"
+    )
+    before = dict(rack.fsb.held[acme.firm_code])
+    found = rack.end(asked)
+    assert (found.state, found.error_code) == ("recovered", "plan_outdated")
+    assert rack.fsb.held[acme.firm_code] == before
+    assert rack.fsb.retired == set()
+    assert of(rack, asked, "firm_key.rotated", "firm_key.retired") == []
+
+
+def test_copies_to_two_boxes_wait_side_by_side_and_the_same_copy_only_once(
+    rack: Rack, acme: Instance
+) -> None:
+    rack.add("acme-box-3", "acme", acme.instance_id)
+    rack.fsb.held[acme.firm_code].pop("acme-box-3")
+    first = rack.ask("copyFirmKey", acme.instance_id, rack.copy(acme, "acme-box-2"))
+    second = rack.ask("copyFirmKey", acme.instance_id, rack.copy(acme, "acme-box-3"))
+    with pytest.raises(ApprovalOpen) as refused:
+        rack.ask("copyFirmKey", acme.instance_id, {**rack.copy(acme, "acme-box-3"), "boxes": []})
+    assert refused.value.detail["approval_id"] == second
+    with pytest.raises(BoxUnknown):
+        rack.ask("copyFirmKey", acme.instance_id, rack.copy(acme, "nobox"))
+    for approval_id in (first, second):
+        done = rack.approvals.approve(
+            approval_id, expected_version=1, by=rack.hugo, command=as_staff(rack.hugo)
+        )
+        assert done.value.operation_id is not None
+        assert rack.end(done.value.operation_id).state == "succeeded"
+    assert rack.holders(acme) == {"acme-box-1", "acme-box-2", "acme-box-3"}
 
 
 @pytest.mark.parametrize("action", ["copyFirmKey", "moveFirmKey", "rotateFirmKey", "retireFirmKey"])
 def test_what_is_done_is_what_was_approved(rack: Rack, acme: Instance, action: str) -> None:
     if action == "retireFirmKey":
-        with rack.world.platform.engine.begin() as connection:
-            connection.exec_driver_sql(
-                f"UPDATE instance SET state = 'ended' WHERE instance_id = '{acme.instance_id}'"
-            )
+        end(rack, acme)
     asked = rack.start(action, acme.instance_id, rack.copy(acme, "acme-box-2", **{"from": "acme-box-1"}))
     rack.fsb.held[acme.firm_code]["acme-box-1"] = "key_other"
-    wanted = "fatal" if action == "retireFirmKey" else "recovered"
-    found = rack.until(asked, wanted)
-    assert (found.state, found.error_code) == (wanted, "firm_key_changed")
+    found = rack.end(asked)
+    assert (found.state, found.error_code) == ("recovered", "firm_key_changed")
     assert rack.fsb.held[acme.firm_code] == {"acme-box-1": "key_other"}
     assert [call for call in rack.fsb.calls if call.startswith("rotate")] == []
 

@@ -64,3 +64,25 @@ def test_what_would_move_the_cursor_or_turn_words_round_is_shown_as_an_escape(
 def test_json_is_for_scripts_and_keeps_every_character(capsys: pytest.CaptureFixture[str]) -> None:
     show({"reason": "[/x]\u202e\n"}, as_json=True)
     assert capsys.readouterr().out == '{"reason":"[/x]\u202e\\n"}\n'
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (0.30267130766134026, "0.303"),
+        (0.0, "0"),
+        (12.0, "12"),
+        (123456.789012, "123456.789"),
+        (0.00041666, "0.00042"),
+        (-1.5, "-1.5"),
+    ],
+)
+def test_numbers_are_rounded_for_people_and_whole_for_programs(
+    value: float, shown: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show({"wait": value}, as_json=False)
+    assert capsys.readouterr().out == f"wait  {shown}\n"
+    show_table([{"wait": value}], ("wait",), as_json=False)
+    assert capsys.readouterr().out.splitlines()[1] == shown
+    show_table([{"wait": value}], ("wait",), as_json=True)
+    assert capsys.readouterr().out == f"{dump_json([{'wait': value}])}\n"

@@ -32,6 +32,7 @@ from app.http.problem import (
 from app.licensing.errors import ItemVersionConflict, TicketUnknown, TransferOpen
 from editions import ACTIVATIONS, WEB_SERVICE_CALLS, Meter, Month, QuotaExceeded, QuotaState
 from fsb_gateway import BoxQueueFull, FsbProtocolError, KeyEncryptionKeyExposed
+from fsb_gateway.carrier.exchange import GatewayAway
 from tenancy.errors import CredentialsInvalid, CredentialsMissing, InstanceNotFound, StaffTokenInvalid
 from tests.fake.clock import FakeClock
 
@@ -318,3 +319,19 @@ def test_answer_never_repeats_what_was_sent(sent: str, field: str) -> None:
     assert answer.status_code == 422
     assert secret not in json.dumps(answer.json(), ensure_ascii=False)
     assert "Zq9" not in answer.text
+
+
+@pytest.mark.parametrize("for_staff", [True, False])
+def test_where_the_gateway_is_is_told_to_staff_alone(for_staff: bool) -> None:
+    error = GatewayAway("The gateway at https://10.0.0.7:8443 cannot be reached: nobody listens there.")
+    app = FastAPI()
+    register_problem_handlers(app, clock=FakeClock(), for_staff=for_staff)
+
+    @app.get("/x")
+    def fail() -> None:
+        raise error
+
+    problem = TestClient(app).get("/x").json()
+    assert (problem["status"], problem["code"], problem["retryable"]) == (503, "fsb_unavailable", True)
+    assert ("10.0.0.7" in str(problem)) is for_staff
+    assert for_staff is (problem["detail"] == error.message)

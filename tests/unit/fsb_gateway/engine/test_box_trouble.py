@@ -11,11 +11,19 @@ import pytest
 from fsb_gateway.box_driver import TokenSpec
 from fsb_gateway.engine import box_engine
 from fsb_gateway.engine.box_engine import BoxEngine
-from fsb_gateway.error import BoxFailed, JobIdReused, TokenAbsent, TokenPinWrong
+from fsb_gateway.error import (
+    BoxFailed,
+    JobIdReused,
+    TokenAbsent,
+    TokenLibraryUnusable,
+    TokenPinExposed,
+    TokenPinWrong,
+)
+from tests.fake.box_driver import ScriptedDriver
 from tests.fake.clock import FakeClock
 from tests.service.wait import wait_until
 from tests.unit.fsb_gateway.engine.engine_bench import SECONDS, Bench, submit
-from tests.unit.fsb_gateway.factory import box_spec, journal_path, make_job
+from tests.unit.fsb_gateway.factory import box_spec, journal_path, make_authority, make_job
 
 TOKEN_BOX = replace(
     box_spec(), driver="pkcs11", token=TokenSpec(module="/none.so", label="token-1", pin_file="/none")
@@ -40,6 +48,56 @@ def test_absent_token_that_comes_back_with_another_pin_is_told(bench: Bench) -> 
     bench.driver.trouble = TokenPinWrong("refused")
     wait_until(lambda: engine.state == "token_pin_wrong", "the box to look")
     wait_until(lambda: bench.states[-1:] == ["token_pin_wrong"], "word of it")
+
+
+@pytest.mark.usefixtures("impatient")
+def test_wrong_pin_is_tried_again_by_itself_once_for_each_change_of_its_file(bench: Bench) -> None:
+    bench.driver.trouble = TokenPinWrong("refused")
+    engine = bench.start(TOKEN_BOX, open_driver=lambda spec, stopping: bench.driver)
+    other = ScriptedDriver(make_authority())
+    other.trouble = TokenAbsent("not there")
+    bench.start(replace(TOKEN_BOX, name="box-2"), open_driver=lambda spec, stopping: other)
+
+    def let_time_pass() -> None:
+        looked = other.log_ins
+        wait_until(lambda: other.log_ins >= looked + 5, "time in which a box could try again")
+
+    for tries in (1, 2):
+        let_time_pass()
+        assert (bench.driver.log_ins, state(engine)) == (tries, "token_pin_wrong")
+        bench.driver.new_pin = True
+        wait_until(lambda: not bench.driver.new_pin, "the changed file to be tried")
+    bench.driver.trouble = None
+    let_time_pass()
+    assert state(engine) == "token_pin_wrong", "the file is the one that was refused"
+    bench.driver.new_pin = True
+    wait_until(lambda: engine.state == "ready", "the box to log in")
+    wait_until(lambda: bench.states[-1:] == ["ready"], "word of it")
+    assert bench.driver.log_ins == 4
+    submit(engine, make_job()).result()
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize(
+    ("trouble", "condition"),
+    [
+        (TokenLibraryUnusable("no library"), "token_absent"),
+        (TokenPinExposed("exposed"), "token_pin_wrong"),
+    ],
+)
+def test_box_says_exactly_what_is_wrong_with_its_token_whatever_it_refuses(
+    bench: Bench, trouble: TokenAbsent | TokenPinWrong, condition: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.driver.trouble = trouble
+    engine = bench.start(TOKEN_BOX, open_driver=lambda spec, stopping: bench.driver)
+    for number in range(3):
+        assert isinstance(submit(engine, make_job(f"trf_{number}")).answer(), TokenAbsent | TokenPinWrong)
+        assert (state(engine), engine.status().error) == (condition, trouble.code)
+        engine.reload().result(SECONDS)
+    assert [record.getMessage() for record in caplog.records].count(f"box box-1: {trouble.message}") == 1
+    bench.driver.trouble = TokenAbsent("pulled out")
+    engine.reload().result(SECONDS)
+    assert (state(engine), engine.status().error) == ("token_absent", "token_absent")
 
 
 @pytest.mark.usefixtures("impatient")

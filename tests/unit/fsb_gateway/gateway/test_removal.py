@@ -70,6 +70,28 @@ def test_nothing_of_an_instance_is_left_in_files_once_its_key_and_boxes_are_remo
     site.run(body)
 
 
+def test_removed_box_takes_its_journal_along_and_a_new_one_of_its_name_knows_none_of_its_jobs(
+    site: Site,
+) -> None:
+    async def body(gateway: Gateway) -> None:
+        await add_boxes(gateway, "box-1", "box-2")
+        await install(gateway)
+        first = await gateway.program(make_job(), wait=LONG)
+        assert isinstance(first, ProgrammingResult)
+        await gateway.remove_box(first.box)
+        assert not list(site.folder.glob(f"journals/{first.box}.journal*"))
+        await add_boxes(gateway, first.box)
+        await gateway.copy_firm_key(FIRM_CODE, to=first.box)
+
+    async def after(gateway: Gateway) -> None:
+        again = await gateway.program(make_job(), wait=LONG)
+        assert isinstance(again, ProgrammingResult)
+        assert sum(box.operations_done for box in gateway.boxes()) == 1
+
+    site.run(body)
+    site.run(after)
+
+
 def test_files_of_a_box_that_a_killed_removal_left_are_removed_by_a_repeat(site: Site) -> None:
     async def leave(gateway: Gateway) -> None:
         await add_boxes(gateway, "own-1", pool="own")

@@ -66,6 +66,20 @@ def test_changed_pace_is_followed_within_two_hundred_jobs() -> None:
     assert service.mean() == pytest.approx(0.1)
 
 
+def test_set_pace_replaces_what_was_measured_and_the_histogram_goes_on() -> None:
+    service = ServiceTime(guess_seconds=1.0)
+    for _ in range(5):
+        service.add(operations=2, seconds=0.4)
+    service.restart([3.0, 1.0])
+    wait = service.wait(1, own=1)
+    assert (service.mean(), service.quantiles(), service.histogram().operations) == (2.0, None, 10)
+    assert (wait.p50, wait.p95) == pytest.approx((4.0, 4.0))
+    service.restart([0.0, 0.0])
+    assert 0 < service.mean() <= 0.01, "as fast as a software box can be"
+    service.add(operations=1, seconds=0.5)
+    assert service.mean() == 0.5
+
+
 def test_without_a_working_box_the_wait_is_that_for_one() -> None:
     service = ServiceTime(guess_seconds=1.0)
     assert service.wait(3, boxes=0) == service.wait(3, boxes=1)

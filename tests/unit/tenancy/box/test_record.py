@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from fsb_gateway.box_driver import BoxSpec, Faults, TokenSpec
-from fsb_gateway.error import BoxLast, BoxSpecInvalid, FirmKeyMissing, FsbError, PoolForeign, PoolUnknown
-from tenancy.box.errors import BoxStateUnfit, LoanUnfit
+from fsb_gateway.error import (
+    BoxLast,
+    BoxSpecInvalid,
+    FirmKeyMissing,
+    FsbError,
+    PoolForeign,
+    PoolUnknown,
+    TokenTaken,
+)
+from fsb_gateway.report import BoxCondition
+from tenancy.box.errors import BoxStateUnfit, LoanUnfit, PlanOutdated
 from tenancy.box.key_plan import (
     check_destination,
     check_held_elsewhere,
+    check_same_boxes,
     check_source,
     keys_foreign,
     keys_lacking,
@@ -21,11 +32,12 @@ from tenancy.box.record import (
     check_loan,
     check_new,
     check_not_last,
+    check_token_free,
     load,
     owner_of_pool,
 )
 from tenancy.box.spec_json import changed_fields, describe_spec, read_spec
-from tests.unit.tenancy.box.material import NOW, box, home, key, lent
+from tests.unit.tenancy.box.material import NOW, box, home, key, lent, report
 
 TOKEN = TokenSpec(module="/usr/lib/softhsm/libsofthsm2.so", label="firm", pin_file="/etc/wops/pin")
 
@@ -162,15 +174,80 @@ def test_keys_of_other_pools_are_foreign_and_those_of_nobody_are_left_alone() ->
 def test_key_that_is_else_in_a_lent_box_alone_does_not_leave() -> None:
     own, lender = box("acme-box-1", "acme"), lent(box("one"), "acme", NOW + timedelta(hours=1))
     keys, homes = [key(2, "acme-box-1", "one")], [home(2, "acme")]
+    found = [report(each) for each in ("acme-box-1", "acme-box-2", "one")]
     with pytest.raises(BoxLast) as refused:
-        check_held_elsewhere(own.name, [2], keys=keys, homes=homes, boxes=[own, lender])
+        check_held_elsewhere(own.name, [2], keys=keys, homes=homes, boxes=[own, lender], found=found)
     assert refused.value.detail["firm_code"] == 2
     second = box("acme-box-2", "acme")
     keys = [key(2, "acme-box-1", "acme-box-2")]
-    check_held_elsewhere(own.name, [2], keys=keys, homes=homes, boxes=[own, lender, second])
+    check_held_elsewhere(own.name, [2], keys=keys, homes=homes, boxes=[own, lender, second], found=found)
     leaving = box("acme-box-2", "acme", state="leaving")
     with pytest.raises(BoxLast):
-        check_held_elsewhere(own.name, [2], keys=keys, homes=homes, boxes=[own, lender, leaving])
+        check_held_elsewhere(own.name, [2], keys=keys, homes=homes, boxes=[own, lender, leaving], found=found)
+
+
+@pytest.mark.parametrize(
+    ("condition", "counts"),
+    [
+        ("ready", True),
+        ("drained", True),
+        ("transactions_exhausted", True),
+        ("out", False),
+        ("disconnected", False),
+        ("token_absent", False),
+        ("token_pin_wrong", False),
+        ("journal_damaged", False),
+    ],
+)
+def test_box_that_cannot_sign_holds_no_key_to_rely_on(condition: BoxCondition, counts: bool) -> None:
+    boxes = [box("one"), box("two")]
+    keys, homes = [key(1, "one", "two")], [home(1)]
+    found = [report("one"), report("two", condition=condition)]
+    try:
+        check_held_elsewhere("one", [1], keys=keys, homes=homes, boxes=boxes, found=found)
+    except BoxLast:
+        assert not counts
+    else:
+        assert counts
+    with pytest.raises(BoxLast):
+        check_held_elsewhere("one", [1], keys=keys, homes=homes, boxes=boxes, found=[report("one")])
+
+
+@pytest.mark.parametrize(
+    ("change", "is_taken"),
+    [
+        ({}, True),
+        ({"pin_file": "/etc/wops/other"}, True),
+        ({"module": "/usr//lib/./softhsm/../softhsm/libsofthsm2.so"}, True),
+        ({"label": "other"}, False),
+        ({"module": "/usr/lib/other.so"}, False),
+    ],
+)
+def test_token_of_another_box_is_not_free_however_it_is_written(
+    change: dict[str, str], is_taken: bool
+) -> None:
+    boxes = [box("one"), box("two", driver="pkcs11", token=TOKEN)]
+    asked = BoxSpec(name="three", pool="shared", driver="pkcs11", token=replace(TOKEN, **change))
+    if is_taken:
+        with pytest.raises(TokenTaken) as refused:
+            check_token_free(asked, boxes)
+        assert refused.value.detail == {"box": "three", "holder": "two"}
+    else:
+        check_token_free(asked, boxes)
+    check_token_free(replace(asked, name="two"), boxes)
+    check_token_free(BoxSpec(name="three", pool="shared"), boxes)
+
+
+def test_key_that_is_in_other_boxes_than_approved_is_left_alone() -> None:
+    check_same_boxes(key(1, "one", "two"), ["two", "one"])
+    for approved in (["one"], ["one", "two", "three"], []):
+        with pytest.raises(PlanOutdated) as refused:
+            check_same_boxes(key(1, "one", "two"), approved)
+        assert refused.value.detail == {
+            "firm_code": 1,
+            "approved": sorted(approved),
+            "found": ["one", "two"],
+        }
 
 
 def test_key_goes_only_into_boxes_that_work_for_its_pool() -> None:
