@@ -12,6 +12,7 @@ from hypothesis import settings
 
 from tests.fake.clock import FakeClock
 from tests.service.binary import give_up
+from tests.service.log import log_to_output
 from tests.service.mariadb import MariaDbServer, missing_programs, run_mariadb
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 # No time limit per example: on a busy machine it finds the machine. Everything else as Hypothesis has it, also for CI.
 settings.register_profile("wops", parent=settings.default, deadline=None)
 settings.load_profile("wops")
+log_to_output()
 
 
 @pytest.hookimpl(wrapper=True)

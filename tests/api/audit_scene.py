@@ -250,6 +250,11 @@ def _firm_key(verb: str, **json: str) -> Callable[[Stage], httpx2.Response]:
                 firm_code=read["firm_code"],
             )
             approved(ended, "end", {"reason": "contract ended", "retention_days": 30})
+        if verb == "copy":
+            # Both boxes have it: the one it is copied into loses it first.
+            moved = {"from": body["to"], "to": f"{pool}-box-1"}
+            path = f"/firm-keys/{key['firm_code']}:move"
+            approve_asked(stage.site, good(stage.staff("POST", path, {"reason": "x", **moved}), 202))
         return stage.staff("POST", f"/firm-keys/{key['firm_code']}:{verb}", {"reason": "a test", **body})
 
     return send

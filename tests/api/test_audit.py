@@ -271,6 +271,7 @@ def test_customer_reads_nothing_of_other_customers_boxes_nor_of_where_his_own_ar
     site.finish(good(site.admin("POST", "/boxes/beta-box-1:return"), 202)["operation_id"])
     spare = new_box(site, "shared")
     box_approved(site, f"/boxes/{spare}:lend", {"to": "beta", "hours": 1})
+    box_approved(site, f"/firm-keys/{beta.firm_code}:move", {"from": spare, "to": "beta-box-1"})
     box_approved(site, f"/firm-keys/{beta.firm_code}:copy", {"to": spare})
     token = {"module": "/usr/lib/hsm.so", "label": "vault-7", "pin_file": "/etc/wops/pin-7"}
     more = {"name": "vault-box", "pool": "beta", "driver": "pkcs11", "token": token, "reason": "a dongle"}
@@ -287,10 +288,10 @@ def test_customer_reads_nothing_of_other_customers_boxes_nor_of_where_his_own_ar
     text = json.dumps(entries)
     for word in ("acme", spare, "beta-box", "vault", "/usr/lib/hsm.so", "/etc/wops"):
         assert word not in text, word
-    assert kinds_of_keys(entries) == {"firm_key.installed": 1, "firm_key.copied": 2}
-    (asked,) = [each for each in entries if each["type"] == "approval.requested"]
-    assert asked["data"]["action"] == "copyFirmKey"
-    assert asked["data"]["parameters"]["firm_code"] == beta.firm_code
+    assert kinds_of_keys(entries) == {"firm_key.installed": 1, "firm_key.copied": 2, "firm_key.dropped": 1}
+    asked = [each["data"] for each in entries if each["type"] == "approval.requested"]
+    assert {each["action"] for each in asked} == {"moveFirmKey", "copyFirmKey"}
+    assert {each["parameters"]["firm_code"] for each in asked} == {beta.firm_code}
     exported = site.admin("GET", "/audit/export", params={"instance_id": beta.instance_id}).text
     for word in ("acme", spare, "vault", "/usr/lib/hsm.so", "/etc/wops"):
         assert word not in exported, word

@@ -11,11 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-import structlog
 
 from app.core.ids import InstanceId, new_id
 from app.core.logging import configure_logging
 from tests.api.site import ITEM, Instance, Site, good
+from tests.service.log import log_to_output
 
 THREADS = 8
 ROUNDS = 12
@@ -31,7 +31,7 @@ def log() -> Iterator[io.StringIO]:
     written = io.StringIO()
     configure_logging("INFO", stream=written)
     yield written
-    structlog.reset_defaults()
+    log_to_output()
     root.handlers[:] = handlers
     root.setLevel(level)
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from app.core.logging import bind, clear, configure_logging, redact, redact_text
 from tenancy.credential import CLIENT_SECRET_PREFIX, STAFF_TOKEN_PREFIX, make_secret
+from tests.service.log import log_to_output
 
 SECRET = "hunter2-do-not-show"
 TICKET = "ABCDE-FGHJK-MNPQR-STUVW-XYZ23"
@@ -31,7 +32,7 @@ def _own_logging() -> Iterator[None]:
     clear()
     yield
     clear()
-    structlog.reset_defaults()
+    log_to_output()
     root.handlers[:] = handlers
     root.setLevel(level)
 
