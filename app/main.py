@@ -27,7 +27,7 @@ from app.container import Platform
 from app.core.clock import Clock
 from app.core.errors import DomainError
 from app.core.logging import bind
-from app.core.quiet_server import QuietServer
+from app.core.quiet_server import QuietServer, address_socket
 from app.http import (
     admin_access_api,
     admin_api,
@@ -313,7 +313,7 @@ class Server:
             OSError: the address is taken.
         """
         to_thread.current_default_thread_limiter().total_tokens = THREADS
-        listener = _listen(self._platform.settings.host, self._platform.settings.port)
+        listener = address_socket(self._platform.settings.host, self._platform.settings.port)
         try:
             await self._platform.start()
             await self._serve(listener)
@@ -427,20 +427,6 @@ def _uvicorn(app: ASGIApp) -> QuietServer:
         timeout_graceful_shutdown=25,
     )
     return QuietServer(config)
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # asyncio turns Nagle off only where the protocol is named; without that every answer waits 40 ms for an ACK.
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError:
-        listener.close()
-        raise
-    listener.set_inheritable(False)
-    return listener
 
 
 def _private_socket(path: Path) -> socket.socket:

@@ -18,6 +18,7 @@ from app.core.errors import InputInvalid
 from app.core.json import JsonObject
 from app.core.lock import PRIVATE_UMASK, make_private
 from app.core.open_file import raise_open_files
+from app.core.quiet_server import address_socket
 from app.gateway_file import NamedFile, opened
 from app.gateway_part import lock_boxes, open_gateway
 from app.gateway_process import CONTROL_SOCKET, JOBS_SOCKET
@@ -27,7 +28,6 @@ from fsb_gateway.carrier.listener import (
     Listener,
     ListenerSet,
     TlsFiles,
-    address_socket,
     private_socket,
     server_context,
 )

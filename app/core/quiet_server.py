@@ -1,4 +1,4 @@
-"""A uvicorn server that shares its process with others."""
+"""A uvicorn server that shares its process with others, and the socket it listens on."""
 
 from __future__ import annotations
 
@@ -26,3 +26,21 @@ class QuietServer(uvicorn.Server):
         """Listen, and say so."""
         await super().startup(sockets)
         self.listening.set()
+
+
+def address_socket(host: str, port: int) -> socket.socket:
+    """A socket bound to an address.
+
+    Raises:
+        OSError: the address is taken, or is none of this machine's.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # asyncio turns Nagle off only where the protocol is named; without that every answer waits 40 ms for an ACK.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError:
+        listener.close()
+        raise
+    return listener

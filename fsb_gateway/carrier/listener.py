@@ -113,24 +113,6 @@ def private_socket(path: Path) -> socket.socket:
     return listener
 
 
-def address_socket(host: str, port: int) -> socket.socket:
-    """A socket bound to an address.
-
-    Raises:
-        OSError: the address is taken, or is none of this machine's.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # asyncio turns Nagle off only where the protocol is named.
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError:
-        listener.close()
-        raise
-    return listener
-
-
 def server_context(files: TlsFiles) -> ssl.SSLContext:
     """TLS 1.3, for callers with a certificate of one authority only; whom it refuses, it logs.
 

@@ -62,6 +62,7 @@ _BOX_COUNTERS: Figures[BoxReport] = {
 _INSTANCE_GAUGES: Figures[InstanceShare] = {
     "waiting_jobs": ("Jobs that wait.", lambda share: share.waiting),
     "running_jobs": ("Jobs that boxes have been given.", lambda share: share.running),
+    "unknown_jobs": ("Jobs whose box went away while it had them.", lambda share: share.unknown),
     "share_ratio": ("Share of the pool's operations of the last five minutes.", lambda share: share.share),
 }
 _INSTANCE_COUNTERS: Figures[InstanceShare] = {

@@ -20,11 +20,12 @@ from starlette.types import ASGIApp
 from app.container import Platform
 from app.core.command import Command
 from app.core.logging import configure_logging
+from app.core.quiet_server import address_socket
 from app.http import instance_api
 from app.http.call import PlainRoute
 from app.http.trace import TraceLayer
 from app.licensing import ItemDraft, OrderDraft, OrderedPosition, ProductOptions
-from app.main import FrontDoor, _listen, _uvicorn
+from app.main import FrontDoor, _uvicorn
 from app.operations.line import InstanceRuntime
 from app.settings import Settings
 from editions import WEB_SERVICE_CALLS
@@ -166,7 +167,7 @@ class Served:
 @asynccontextmanager
 async def listening(app: ASGIApp) -> AsyncIterator[int]:
     """Serve an application by uvicorn, set up as `wops up` sets it up, on a free loopback port."""
-    with _listen("127.0.0.1", 0) as listener:
+    with address_socket("127.0.0.1", 0) as listener:
         server = _uvicorn(app)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         await server.listening.wait()

@@ -10,10 +10,11 @@ from datetime import timedelta
 from pathlib import Path
 
 from app.core.clock import SystemClock
+from app.core.quiet_server import address_socket
 from app.http.bounded_protocol import BoundedProtocol
 from fsb_gateway.carrier.exchange import App
 from fsb_gateway.carrier.http_exchange import ClientIdentity
-from fsb_gateway.carrier.listener import Listener, ListenerSet, TlsFiles, address_socket, server_context
+from fsb_gateway.carrier.listener import Listener, ListenerSet, TlsFiles, server_context
 from fsb_gateway.carrier.machine_certificate import MachineAuthorities, Role
 from fsb_gateway.client import FsbClient
 from fsb_gateway.key.wrap import KeyWrap

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from app.core.quiet_server import address_socket
 from fsb_gateway.carrier.http_exchange import Bounds, ClientIdentity, HttpExchange
-from fsb_gateway.carrier.listener import Listener, TlsFiles, address_socket, private_socket, server_context
+from fsb_gateway.carrier.listener import Listener, TlsFiles, private_socket, server_context
 from fsb_gateway.client import FsbClient
 from fsb_gateway.error import FsbUnavailable
 from tests.fake.gateway_app import AnsweringApp
