@@ -32,6 +32,7 @@ _event = instance_metadata.tables["outbox_event"]
 _ADVANCE = (
     update(_sequence).where(_sequence.c.name == "events").values(last=_sequence.c.last + bindparam("b_count"))
 )
+_CLOSE = update(_sequence).where(_sequence.c.name == "events").values(name="closed")
 _LAST = select(_sequence.c.last).where(_sequence.c.name == "events")
 _LAST_LINK = (
     select(_sequence.c.last, _event.c.hash)
@@ -84,7 +85,7 @@ def write_events(tx: Tx, events: Sequence[PendingEvent]) -> Link:
         ChainBehind: an older wops has left too many events without a hash.
     """
     if tx.write(_ADVANCE, {"b_count": len(events)}) != 1:
-        raise RuntimeError("the outbox sequence row is missing: the schema is not migrated")
+        raise RuntimeError("the outbox takes no events: it was closed, or the schema is not migrated")
     end = tx.first(_LAST_LINK, {"b_count": len(events)})
     if end is None or not isinstance(end.last, int):
         raise TypeError("the outbox sequence is not a number")
@@ -97,6 +98,11 @@ def write_events(tx: Tx, events: Sequence[PendingEvent]) -> Link:
         rows.append({**entry._asdict(), "hash": previous, "delivery": 0})
     tx.write_many(_INSERT, rows)
     return Link(end.last, previous)
+
+
+def close_outbox(tx: Tx) -> None:
+    """Let nothing be written any more by a transaction that emits, whoever has the database open; for ever."""
+    tx.write(_CLOSE)
 
 
 def _new_entry(tx: Tx, event: PendingEvent, sequence: int) -> ChainEntry:

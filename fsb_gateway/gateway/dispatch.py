@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Set
+from functools import partial
 
 from app.core.clock import Clock
 from fsb_gateway.error import (
@@ -27,6 +28,7 @@ from fsb_gateway.error import (
     PoolWithoutBox,
     TransactionsExhausted,
 )
+from fsb_gateway.gateway.alarm import Alarm
 from fsb_gateway.gateway.box_set import BoxSet
 from fsb_gateway.gateway.job_book import JobBook
 from fsb_gateway.gateway.pool import Entry, Pool, check_deadline
@@ -35,13 +37,11 @@ from fsb_gateway.job import ProgrammingJob
 
 _log = logging.getLogger(__name__)
 
-# A box is given as many jobs as it does in this time, so that the way to it and its journal never keep it idle; more
-# would only fix the order of service earlier than needed. A round trip to a box process takes well under 1 ms.
+# A box is given its next jobs when those that it has last no longer than this, so that the way to it and its journal
+# never keep it idle; earlier would only fix the order of service earlier than needed. A round trip to a box process
+# takes well under 1 ms.
 _STAGED_SECONDS = 0.005
 _STAGED_MAX = 8
-# Behind more work than this a box is not given its next job yet: while it worked, another box might become idle. The
-# hand-over that is not hidden then takes less than 1 % of that time. Our own decision.
-_STAGE_BEHIND_SECONDS = 0.1
 # After so many failures a job waits, longer each time, instead of being tried at once: like a box that is out.
 _TRIES = 3
 _PAUSE_SECONDS = 5.0
@@ -190,20 +190,28 @@ class Dispatcher:
         """Give boxes their next jobs while they work.
 
         Only what no idle box could do (they have been asked before), and only while every working box has one more to
-        take: a box that becomes idle must not see its job staged elsewhere. Only behind 0.1 s of work, too: a job
-        that is staged can neither be cancelled any more nor dropped at its deadline, so it begins that late at most.
+        take: a box that becomes idle must not see its job staged elsewhere. Only shortly before they have done what
+        they have, too: a job that is staged can neither be cancelled nor dropped at its deadline, nor can one that
+        comes later and is owed more go before it.
         """
         working, pace = len(busy), pool.service.mean()
         depth = 1 + max(1, min(_STAGED_MAX, int(_STAGED_SECONDS / pace)))
+        left = {seat: seat.expected_seconds(pace, at) for seat in busy if len(seat.outstanding) < depth}
+        while left and len(pool.queue) >= working:
+            seat = min(left, key=left.__getitem__)
+            if left[seat] > _STAGED_SECONDS:
+                self._dispatch_in(pool, left[seat] - _STAGED_SECONDS)
+                return
+            if self._give(seat, pool, at) and len(seat.outstanding) < depth:
+                left[seat] = seat.expected_seconds(pace, at)
+            else:
+                del left[seat]
 
-        def may_stage(seat: Seat) -> bool:
-            return len(seat.outstanding) < depth and seat.expected_seconds(pace) <= _STAGE_BEHIND_SECONDS
-
-        busy = [seat for seat in busy if may_stage(seat)]
-        while busy and len(pool.queue) >= working:
-            seat = min(busy, key=Seat.operations)
-            if not self._give(seat, pool, at) or not may_stage(seat):
-                busy.remove(seat)
+    def _dispatch_in(self, pool: Pool, seconds: float) -> None:
+        """Dispatch a pool in so many seconds at the latest."""
+        if pool.alarm is None:
+            pool.alarm = Alarm(partial(self.dispatch, pool))
+        pool.alarm.ring_in(seconds)
 
     def _try_out(self, pool: Pool, out: list[Seat], at: float) -> None:
         """Let one job try each box that is out, when its time has come or another job may have been to blame."""

@@ -54,6 +54,7 @@ class JobBook:
         at = self._clock.monotonic()
         del seat.outstanding[entry.job.job_id]
         seat.utilisation.end(at)
+        seat.left_at = at
         entry.seat = None
         entry.pool.running.pop(entry.job.job_id, None)
 

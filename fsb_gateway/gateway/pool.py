@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from fsb_gateway.error import JobDeadlinePassed
+from fsb_gateway.gateway.alarm import Alarm
 from fsb_gateway.gateway.seat import Seat
 from fsb_gateway.job import JobState, ProgrammingJob, ProgrammingResult
 from fsb_gateway.scheduler import FairQueue
@@ -72,6 +73,7 @@ class Pool:
         lost: jobs that wait for the box that went away with them, and for nothing else.
         running: jobs that boxes work on, lent ones included.
         paced_at: what was given to boxes until then tells nothing of their pace: it was set anew.
+        alarm: rings when a box of it has nearly done what it has; None before the first time.
     """
 
     def __init__(self, name: str, owner: str | None, *, operation_time: timedelta) -> None:
@@ -88,6 +90,7 @@ class Pool:
         self.running: dict[str, Entry] = {}
         self.service = ServiceTime()
         self.paced_at = -math.inf
+        self.alarm: Alarm | None = None
         self.delay = DelayAccount()
         self.jobs_done = 0
         self.jobs_failed = 0

@@ -60,6 +60,7 @@ class Seat:
         self.was_seen = False
         self.away_since: float | None = at
         self.given_at = at
+        self.left_at = at
         self.reloaded_at: float | None = None
         self._succeeded_at = at
         self._has_lost = False
@@ -148,13 +149,18 @@ class Seat:
         """Operations of the jobs that it has been given."""
         return sum(entry.job.cost for entry in self.outstanding.values())
 
-    def expected_seconds(self, pace: float) -> float:
-        """How long it works for the jobs that it has been given.
+    def expected_seconds(self, pace: float, at: float) -> float:
+        """How long it still works for the jobs that it has been given.
 
         Args:
             pace: seconds per operation, measured; a box that is set to be slower takes what it is set to.
         """
-        return self.operations() * max(pace, self.spec.operation_time.total_seconds())
+        if not self.outstanding:
+            return 0.0
+        pace = max(pace, self.spec.operation_time.total_seconds())
+        first = next(iter(self.outstanding.values()))
+        begun = max(first.given_at, self.left_at)
+        return (self.operations() - first.job.cost) * pace + max(0.0, first.job.cost * pace - (at - begun))
 
     def succeed(self, at: float) -> None:
         """The box has done a job."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 
 from app.core.clock import Clock
 from fsb_gateway.error import FsbUnavailable
+from fsb_gateway.gateway.alarm import Alarm
 from fsb_gateway.gateway.box_set import BoxSet
 from fsb_gateway.gateway.dispatch import Dispatcher
 from fsb_gateway.gateway.key_delivery import KeyDelivery
@@ -20,8 +20,6 @@ REOPEN_SECONDS = 5.0
 # telling that it has changed. Costs less than a job a second.
 _LOOK_SECONDS = 1.0
 _LOAN_LOOK_SECONDS = 30.0
-# A timer may fire a little before the time of day says so.
-_SHORTEST_SECONDS = 0.001
 
 
 class Upkeep:
@@ -41,28 +39,20 @@ class Upkeep:
         self._recovery = recovery
         self._delivery = delivery
         self._clock = clock
-        self._timer: asyncio.TimerHandle | None = None
+        self._alarm = Alarm(self.look)
 
     def look_soon(self) -> None:
         """Jobs wait: look before long, unless a look is due anyhow."""
-        if self._timer is None:
-            self.look_in(_LOOK_SECONDS)
+        if not self._alarm.is_set:
+            self._alarm.ring_in(_LOOK_SECONDS)
 
     def look_in(self, seconds: float) -> None:
         """Look in so many seconds at the latest."""
-        loop = asyncio.get_running_loop()
-        due = loop.time() + max(seconds, _SHORTEST_SECONDS)
-        if self._timer is not None:
-            if self._timer.when() <= due:
-                return
-            self._timer.cancel()
-        self._timer = loop.call_at(due, self.look)
+        self._alarm.ring_in(seconds)
 
     def look(self) -> None:
         """Do whatever is due."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._alarm.stop()
         if self._dispatcher.is_closed:
             return
         for pool in list(self._boxes.pools.values()):
@@ -84,9 +74,7 @@ class Upkeep:
 
     def stop(self) -> None:
         """Look no more."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._alarm.stop()
 
     def _keep(self, pool: Pool) -> None:
         self._dispatcher.expire(pool)

@@ -14,7 +14,7 @@ from typing import Final, Protocol
 
 from app.core.clock import to_text
 from app.core.ids import InstanceId
-from app.core.json import JsonObject, dump_json
+from app.core.json import JsonObject, dump_json, load_object
 from tenancy.operation.plan import Operation
 from tenancy.placement import SHARED_POOL
 from tenancy.record import Instance
@@ -94,6 +94,7 @@ class Inventory:
         tables: rows by table; empty if the database was gone already.
         chain_head: number and hash of the newest entry of the database's audit chain.
         kept_chain: name and SHA-256 of the file that keeps the chain's digests.
+        chain_closed: nothing was written to the chain any more.
     """
 
     instance: Instance
@@ -103,6 +104,7 @@ class Inventory:
     exports: Sequence[Export]
     chain_head: JsonObject | None
     kept_chain: JsonObject | None
+    chain_closed: bool
 
 
 def describe_inventory(found: Inventory) -> JsonObject:
@@ -136,8 +138,18 @@ def describe_inventory(found: Inventory) -> JsonObject:
             }
             for each in found.exports
         ],
-        "audit_chain": {"head": found.chain_head, "kept": found.kept_chain},
+        "audit_chain": {
+            "head": found.chain_head,
+            "kept": found.kept_chain,
+            "closed": found.chain_closed,
+        },
     }
+
+
+def says_closed(draft: ErasureCertificate) -> bool:
+    """Whether the inventory was taken when nothing was written to the audit chain any more."""
+    chain = load_object(draft.document)["audit_chain"]
+    return isinstance(chain, Mapping) and chain.get("closed") is True
 
 
 def describe_erasure(

@@ -1,9 +1,9 @@
 """Erasure: the steps of `erase_instance`, up to a signed certificate of what was erased.
 
 inventory ──► drop_database ──► remove_firm_key ──► delete_exports ──► certify
-   │ counts rows, keeps   │ state erased first               place given back, certificate signed: one transaction
-   │ the chain's digests  └ no way back
-   └ nothing is lost yet
+   │ counts rows, keeps   │ state erased first, chain        place given back, certificate signed: one transaction
+   │ the chain's digests  │ closed, inventory taken anew
+   └ nothing is lost yet  └ no way back
 
 Context: an erased instance's audit chain must still be provable, and its contents must be gone. Decision: for each
 entry the file that is kept has its digest, its hash, when it was, by whom and by which action, not what; the chain
@@ -22,6 +22,7 @@ from anyio import to_thread
 from app.core.db import Database, Reader, Tx
 from app.core.ids import InstanceId, new_id
 from app.core.json import JsonObject, dump_json, load_object
+from app.core.outbox import close_outbox
 from tenancy import repository as platform
 from tenancy.box.port import FirmKeyInstaller
 from tenancy.database.port import InstanceDatabases
@@ -33,6 +34,7 @@ from tenancy.lifecycle.certificate import (
     Signer,
     describe_erasure,
     describe_inventory,
+    says_closed,
     sign,
 )
 from tenancy.lifecycle.ending import InstanceLines, change_instance
@@ -110,15 +112,8 @@ class InstanceEraser:
         return found
 
     async def _take_inventory(self, context: StepContext) -> NotYet | None:
-        instance_id = InstanceId(context.object_id)
         await context.check_owner()
-        inventory = await to_thread.run_sync(lambda: self._look(instance_id))
-
-        def body(tx: Tx) -> JsonObject:
-            repository.put_draft(tx, instance_id, dump_json(inventory))
-            return {}
-
-        await to_thread.run_sync(lambda: self._db.run_tx(new_id("op"), body, origin=context.origin))
+        await to_thread.run_sync(lambda: self._write_inventory(context))
         return None
 
     async def _drop_inventory(self, context: StepContext) -> NotYet | None:
@@ -141,6 +136,7 @@ class InstanceEraser:
         await context.check_owner()
         await to_thread.run_sync(lambda: self._mark_erased(context))
         await self._parts.lines.forget(instance_id)
+        await to_thread.run_sync(lambda: self._close_chain(context))
         await to_thread.run_sync(lambda: self._parts.databases.drop(instance_id))
         return None
 
@@ -179,16 +175,45 @@ class InstanceEraser:
             origin=context.origin,
         )
 
+    def _close_chain(self, context: StepContext) -> None:
+        """Whoever was about to write to the database has done so, and stands in the inventory, or fails."""
+        instance_id = InstanceId(context.object_id)
+        draft = self._db.read(lambda reader: repository.find_certificate(reader, instance_id))
+        if draft is not None and says_closed(draft):
+            # It may be half gone already.
+            return
+        try:
+            database = self._parts.databases.open(instance_id)
+        except InstanceDatabaseMissing:
+            return
+
+        def body(tx: Tx) -> JsonObject:
+            close_outbox(tx)
+            return {}
+
+        database.run_tx(new_id("op"), body, origin=context.origin)
+        self._write_inventory(context, closed=True)
+
+    def _write_inventory(self, context: StepContext, *, closed: bool = False) -> None:
+        instance_id = InstanceId(context.object_id)
+        inventory = self._look(instance_id, closed=closed)
+
+        def body(tx: Tx) -> JsonObject:
+            repository.put_draft(tx, instance_id, dump_json(inventory))
+            return {}
+
+        self._db.run_tx(new_id("op"), body, origin=context.origin)
+
     def _get(self, instance_id: InstanceId) -> Instance:
         return self._db.read(lambda reader: platform.get_instance(reader, instance_id))
 
-    def _look(self, instance_id: InstanceId) -> JsonObject:
+    def _look(self, instance_id: InstanceId, *, closed: bool) -> JsonObject:
         """What there is, and the audit chain's digests put where they stay."""
         try:
             database = self._parts.databases.open(instance_id)
         except InstanceDatabaseMissing:
             # Lost before; there is nothing to count, and the rest is erased all the same.
-            return self._describe(instance_id, tables={}, head=None, kept=None)
+            return self._describe(instance_id, tables={}, head=None, kept=None, closed=closed)
         stored = repository.list_stored_tables(database)
 
         def look(reader: Reader) -> tuple[Mapping[str, int], JsonObject | None, JsonObject]:
@@ -197,7 +222,7 @@ class InstanceEraser:
             return rows, repository.find_chain_head(reader), kept
 
         tables, head, kept = database.read(look)
-        return self._describe(instance_id, tables=tables, head=head, kept=kept)
+        return self._describe(instance_id, tables=tables, head=head, kept=kept, closed=closed)
 
     def _describe(
         self,
@@ -206,6 +231,7 @@ class InstanceEraser:
         tables: Mapping[str, int],
         head: JsonObject | None,
         kept: JsonObject | None,
+        closed: bool,
     ) -> JsonObject:
         return self._db.read(
             lambda reader: describe_inventory(
@@ -217,6 +243,7 @@ class InstanceEraser:
                     exports=repository.list_exports(reader, instance_id),
                     chain_head=head,
                     kept_chain=kept,
+                    chain_closed=closed,
                 )
             )
         )

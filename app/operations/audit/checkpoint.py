@@ -218,8 +218,9 @@ class Notary:
             tx.forget(op_id)
             return {}
 
-        self._db.run_tx(op_id, body, origin=_SIGNING)
-        self._file.append([made])
+        with self._file.lagging:
+            self._db.run_tx(op_id, body, origin=_SIGNING)
+            self._file.append([made])
         self._last = made
         self._note_signed(made)
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from app.core.file import new_file, sync_directory
 from app.core.json import JsonObject, dump_json
@@ -24,10 +25,15 @@ _DAMAGED: Final = "{}.damaged-{}{}"
 
 
 class CheckpointFile:
-    """`audit/checkpoints.jsonl`. One writer."""
+    """`audit/checkpoints.jsonl`. One writer.
+
+    Attributes:
+        lagging: held while a checkpoint is in the table, and may not be here yet.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self.lagging = threading.Lock()
 
     def append(self, rounds: Iterable[Round]) -> None:
         """Add some, and wait until the disk has them.
@@ -67,14 +73,15 @@ class CheckpointFile:
         return _round_of(lines[0]) if lines else None
 
     def read(self) -> Iterator[Round]:
-        """All of them, oldest first.
+        """All that are there at this moment, oldest first.
 
         Raises:
-            KeyError, TypeError, ValueError: a line is no checkpoint.
+            KeyError, TypeError, ValueError: a line is no checkpoint; when it comes to that line.
         """
-        if self._path.exists():
-            with self._path.open("rb") as lines:
-                yield from map(_round_of, lines)
+        if not self._path.exists():
+            return iter(())
+        file = self._path.open("rb")
+        return _rounds(file, os.fstat(file.fileno()).st_size)
 
     def thin(self, *, before: int) -> None:
         """Write it anew without those that are no anchors and have a number below `before`.
@@ -115,6 +122,15 @@ class CheckpointFile:
 
     def _aside(self, place: str) -> Path:
         return self._path.with_name(_DAMAGED.format(self._path.stem, place, self._path.suffix))
+
+
+def _rounds(file: BinaryIO, size: int) -> Iterator[Round]:
+    with file:
+        for line in file:
+            size -= len(line)
+            if size < 0:
+                return
+            yield _round_of(line)
 
 
 def checkpoint_line(checkpoint: Checkpoint) -> bytes:

@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from functools import partial
-from itertools import groupby
+from itertools import groupby, takewhile
 from typing import Final
 
 from app.core.db import Database
@@ -51,6 +51,7 @@ class Survey:
         self._checks = CheckpointCheck(dict(keys), check_signature)
         self._marks: dict[str, bytearray] = {}
         self._kept_since_us = 0
+        self._newest = 0
         self.findings: list[Finding] = []
         self.rounds = 0
         self.last = 0
@@ -73,8 +74,11 @@ class Survey:
         Raises:
             DomainError: the platform's database does not answer.
         """
-        self._look_around(after)
-        pairs = groupby(self._placed(after), key=lambda placed: placed[1].number)
+        with self._file.lagging:
+            # What is signed from here on is left to the next survey: it may be in the table only, for a moment.
+            copied = self._file.read()
+            self._look_around(after)
+        pairs = groupby(self._placed(after, copied), key=lambda placed: placed[1].number)
         for number, group in pairs:
             if most is not None and self.rounds == most:
                 return False
@@ -86,6 +90,7 @@ class Survey:
         """What has to be known before the first."""
         newest = self._db.read(partial(repository.list_newest_rounds, chain="", before=2**62, limit=1))
         if newest:
+            self._newest = newest[0].number
             self._kept_since_us = newest[0].signed_at_us - KEEP_ALL // timedelta(microseconds=1)
         before = self._db.read(partial(repository.list_newest_rounds, chain="", before=after + 1, limit=1))
         if after and before:
@@ -96,15 +101,16 @@ class Survey:
             )
             self._note(Finding("malformed", CHECKPOINTS, 0, text))
 
-    def _placed(self, after: int) -> Iterator[_Placed]:
-        stored = (("table", each) for each in iter_rounds(self._db, after=after))
-        copied = (("file", each) for each in self._copied() if each.number > after)
-        return heapq.merge(stored, copied, key=lambda placed: placed[1].number)
+    def _placed(self, after: int, copied: Iterator[Round]) -> Iterator[_Placed]:
+        rounds = iter_rounds(self._db, after=after)
+        stored = (("table", each) for each in takewhile(lambda found: found.number <= self._newest, rounds))
+        behind = (("file", each) for each in self._readable(copied) if each.number > after)
+        return heapq.merge(stored, behind, key=lambda placed: placed[1].number)
 
-    def _copied(self) -> Iterator[Round]:
+    def _readable(self, copied: Iterator[Round]) -> Iterator[Round]:
         """Those of the file, as far as it can be read."""
         try:
-            yield from self._file.read()
+            yield from copied
         except (KeyError, TypeError, ValueError):
             text = "the file of checkpoints cannot be read from some line on"
             self._note(Finding("malformed", CHECKPOINTS, 0, text))

@@ -11,8 +11,9 @@ from cryptography.exceptions import InvalidSignature
 
 from app.core.chain import GENESIS, link_digest
 from app.core.db import Tx
-from app.core.ids import new_id
+from app.core.ids import InstanceId, new_id
 from app.core.json import JsonObject, dump_json
+from app.core.outbox import last_sequence
 from fsb_gateway.error import FsbUnavailable
 from tenancy import InstanceCreate
 from tenancy.box.errors import BoxStateUnfit
@@ -119,6 +120,39 @@ def test_audit_chain_of_an_erased_instance_verifies_and_tells_no_contents(life: 
         assert line["hash"] == previous
     assert chain["head"] == {"sequence": len(lines), "hash": previous}
     assert last == {"kind": "end", "entry": 0, "digest": len(lines), "checkpoint": 0}
+
+
+def test_what_is_written_meanwhile_stands_in_what_is_kept_or_fails(
+    life: Life, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acme = ended(life)
+    db = life.world.databases.open(acme.instance_id)
+    last = db.read(last_sequence)
+    forget, drop = life.lines.forget, life.world.databases.drop
+
+    def write() -> None:
+        def body(tx: Tx) -> JsonObject:
+            tx.emit("test.noted", subject="sub_1", data={})
+            return {}
+
+        db.run_tx(new_id("op"), body)
+
+    async def write_late(instance_id: InstanceId) -> None:
+        write()
+        await forget(instance_id)
+
+    def write_too_late(instance_id: InstanceId) -> None:
+        with pytest.raises(RuntimeError, match="closed"):
+            write()
+        drop(instance_id)
+
+    monkeypatch.setattr(life.lines, "forget", write_late)
+    monkeypatch.setattr(life.world.databases, "drop", write_too_late)
+    assert life.erase(acme).state == "succeeded"
+    chain = check_gone(life, acme)["audit_chain"]
+    assert (chain["head"]["sequence"], chain["closed"]) == (last + 1, True)
+    kept = life.files.chain(acme.instance_id).read_bytes().splitlines()
+    assert json.loads(kept[-2])["hash"] == chain["head"]["hash"]
 
 
 def test_name_and_firm_code_of_an_erased_instance_are_nobody_elses(life: Life) -> None:

@@ -39,6 +39,7 @@ INVENTORY = Inventory(
     servers=["local-shared"],
     exports=[EXPORT],
     chain_head={"sequence": 7, "hash": "ab"},
+    chain_closed=True,
     kept_chain=None,
 )
 OPERATION = plan_operation(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from app.core.outbox_chain import ChainEnd
 from app.operations.audit.checkpoint import PLATFORM_CHAIN
+from app.operations.audit.verify_audit import Finding
 from tests.integration.app.operations.audit.conftest import AuditWorld
 
 MARKS = (4, 8, 12)
@@ -173,3 +176,19 @@ def test_copy_that_cannot_be_written_is_made_up_for_later(chain: AuditWorld) -> 
     assert chain.audit.sign() == 1
     assert [each.sequence for each in chain.checkpoints() if each.chain == PLATFORM_CHAIN] == [1, 2, 3]
     assert chain.findings == []
+
+
+def test_verification_beside_signing_finds_nothing_missing(world: AuditWorld) -> None:
+    def sign() -> None:
+        for _ in range(40):
+            world.write(world.platform)
+            world.audit.sign()
+
+    findings: list[Finding] = []
+    with ThreadPoolExecutor(1) as threads:
+        signing = threads.submit(sign)
+        while not signing.done():
+            findings += world.audit.verifier.verify_checkpoints().findings
+        signing.result()
+    assert findings == []
+    assert world.audit.verifier.verify_checkpoints().entries == 40
