@@ -93,6 +93,7 @@ class Gateway:
         self._queue_limit = queue_limit
         self._setup = asyncio.Lock()
         self._changed = asyncio.Event()
+        self._describing = asyncio.Lock()
         self._expected: dict[tuple[str, str], tuple[float, float]] = {}
         self._book = JobBook(clock)
         self._boxes = BoxSet(directory, clock=clock, make_box=make_box)
@@ -427,6 +428,10 @@ class Gateway:
             self._dispatcher.expire(entry.pool)
         if not entry.future.done() and wait > timedelta(0):
             await asyncio.wait((entry.future,), timeout=wait.total_seconds())
+        if not entry.future.done():
+            # Hundreds may give up waiting in the same moment; boxes get their next jobs in between.
+            async with self._describing:
+                await asyncio.sleep(0)
         if entry.future.done():
             return entry.future.result()
         return overview.describe_job(self._outlook, entry)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -25,6 +26,9 @@ from fsb_gateway import (
     ProgrammingResult,
 )
 from fsb_gateway.box_driver import Faults
+from fsb_gateway.gateway import overview
+from fsb_gateway.gateway.outlook import Outlook
+from fsb_gateway.gateway.pool import Entry
 from tests.fake.clock import START, FakeClock
 from tests.unit.fsb_gateway.factory import FIRM_CODE, INSTANCE, add_item, box_spec, make_job, make_steps
 from tests.unit.fsb_gateway.gateway.stage import LONG, Stage, play
@@ -131,6 +135,30 @@ def test_no_job_is_staged_behind_a_long_one_which_the_next_box_may_outrun(stage:
             two.finish()
         await stage.result("trf_4")
         assert (one.given, len(two.given)) == (["long"], 5)
+
+    play(stage, body)
+
+
+def test_boxes_come_in_between_when_many_are_told_at_once_where_they_stand(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    describe, turn, told_in = overview.describe_job, 0, []
+
+    def note_turn(outlook: Outlook, entry: Entry) -> JobPending:
+        told_in.append(turn)
+        return describe(outlook, entry)
+
+    async def count_turns() -> None:
+        nonlocal turn
+        while len(told_in) < 50:
+            turn += 1
+            await asyncio.sleep(0)
+
+    async def body() -> None:
+        await stage.add()
+        monkeypatch.setattr(overview, "describe_job", note_turn)
+        await asyncio.gather(count_turns(), *(stage.send(f"trf_{number}") for number in range(50)))
+        assert sorted(set(told_in)) == told_in
 
     play(stage, body)
 
