@@ -21,8 +21,8 @@ from tests.bench.signed_job import FIRM_CODE, INSTANCE, POOL, make_signer
 
 NAME: Final = "job_handoff_vs_queue"
 _MARK: Final = 1.0
-_ROUNDS: Final = 3
-_JOBS: Final = {1: 300, 8: 600, 32: 900}
+_ROUNDS: Final = 5
+_JOBS: Final = {1: 300, 8: 1200, 32: 1200}
 """By number of clients, in one turn."""
 _BOX: Final = "box-1"
 _FIGURES: Final = ("handoff_p50_ms", "handoff_p99_ms", "whole_p50_ms", "whole_p99_ms")
