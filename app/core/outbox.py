@@ -20,7 +20,7 @@ from app.core.chain import GENESIS, ChainEntry, link_hash
 from app.core.clock import from_us, to_us
 from app.core.ids import new_id
 from app.core.json import JsonObject, dump_json, load_object
-from app.core.outbox_chain import Link, hash_before
+from app.core.outbox_chain import CLOSED_SEQUENCE, SEQUENCE, Link, hash_before
 from app.core.schema import instance_metadata
 
 if TYPE_CHECKING:
@@ -30,14 +30,14 @@ _sequence = instance_metadata.tables["outbox_sequence"]
 _event = instance_metadata.tables["outbox_event"]
 
 _ADVANCE = (
-    update(_sequence).where(_sequence.c.name == "events").values(last=_sequence.c.last + bindparam("b_count"))
+    update(_sequence).where(_sequence.c.name == SEQUENCE).values(last=_sequence.c.last + bindparam("b_count"))
 )
-_CLOSE = update(_sequence).where(_sequence.c.name == "events").values(name="closed")
-_LAST = select(_sequence.c.last).where(_sequence.c.name == "events")
+_CLOSE = update(_sequence).where(_sequence.c.name == SEQUENCE).values(name=CLOSED_SEQUENCE)
+_LAST = select(_sequence.c.last).where(_sequence.c.name.in_((SEQUENCE, CLOSED_SEQUENCE)))
 _LAST_LINK = (
     select(_sequence.c.last, _event.c.hash)
     .select_from(_sequence.outerjoin(_event, _event.c.sequence == _sequence.c.last - bindparam("b_count")))
-    .where(_sequence.c.name == "events")
+    .where(_sequence.c.name == SEQUENCE)
 )
 _INSERT = insert(_event)
 _AFTER = (

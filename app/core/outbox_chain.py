@@ -22,11 +22,15 @@ if TYPE_CHECKING:
 
 CHAINED_AT_ONCE: Final = 500
 """Rows in one transaction. **Source:** high availability reference §1.5."""
+SEQUENCE: Final = "events"
+"""Name of the row that counts what was written."""
+CLOSED_SEQUENCE: Final = "closed"
+"""Its name once nothing is written any more."""
 
 _sequence = instance_metadata.tables["outbox_sequence"]
 _event = instance_metadata.tables["outbox_event"]
 
-_HOLD = update(_sequence).where(_sequence.c.name == "events").values(last=_sequence.c.last + 0)
+_HOLD = update(_sequence).where(_sequence.c.name == SEQUENCE).values(last=_sequence.c.last + 0)
 # Backwards along the key: found at once, however long the chain is.
 _LAST_CHAINED = (
     select(_event.c.sequence, _event.c.hash)

@@ -212,6 +212,9 @@ class InstanceEraser:
         try:
             database = self._parts.databases.open(instance_id)
         except InstanceDatabaseMissing:
+            if closed:
+                # It was there a moment ago: somebody else erases it.
+                raise
             # Lost before; there is nothing to count, and the rest is erased all the same.
             return self._describe(instance_id, tables={}, head=None, kept=None, closed=closed)
         stored = repository.list_stored_tables(database)

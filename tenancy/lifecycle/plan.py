@@ -37,7 +37,7 @@ ERASE_INSTANCE: Final = OperationPlan(
     kind="erase_instance",
     steps=(
         StepPlan(name="inventory", timeout=_FILE_TIMEOUT, undo=True),
-        StepPlan(name="drop_database", timeout=timedelta(minutes=5)),
+        StepPlan(name="drop_database", timeout=_FILE_TIMEOUT),
         # Boxes that are gone for good must not hold the erasure up for ever; the certificate says what was skipped.
         StepPlan(name="remove_firm_key", may_skip=True),
         StepPlan(name="delete_exports"),

@@ -82,12 +82,13 @@ class Notary:
         Raises:
             OSError: the file cannot be read or written.
         """
-        self._file.mend()
-        copied = self._last_copied()
         self._load_signed()
-        newest = partial(repository.list_newest_rounds, chain="", before=2**62, limit=1)
-        stored = self._db.read(newest)
-        self._copy_missing(after=copied.number if copied else 0)
+        with self._file.in_step():
+            self._file.mend()
+            copied = self._last_copied()
+            newest = partial(repository.list_newest_rounds, chain="", before=2**62, limit=1)
+            stored = self._db.read(newest)
+            self._copy_missing(after=copied.number if copied else 0)
         if copied is not None and copied.number > (stored[0].number if stored else 0):
             _log.critical("audit_checkpoints_lost", extra={"last_in_file": copied.number})
         both = [each for each in (*stored, copied) if each is not None]
@@ -218,7 +219,7 @@ class Notary:
             tx.forget(op_id)
             return {}
 
-        with self._file.lagging:
+        with self._file.in_step():
             self._db.run_tx(op_id, body, origin=_SIGNING)
             self._file.append([made])
         self._last = made

@@ -6,11 +6,11 @@ set aside, `checkpoints.damaged-1.jsonl`, and stays there as evidence until some
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
-import threading
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -25,15 +25,25 @@ _DAMAGED: Final = "{}.damaged-{}{}"
 
 
 class CheckpointFile:
-    """`audit/checkpoints.jsonl`. One writer.
-
-    Attributes:
-        lagging: held while a checkpoint is in the table, and may not be here yet.
-    """
+    """`audit/checkpoints.jsonl`. One writer."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.lagging = threading.Lock()
+
+    @contextmanager
+    def in_step(self) -> Iterator[None]:
+        """Held by whoever writes table and file, and by whoever compares them, in this process or another."""
+        try:
+            descriptor = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            # Nothing was ever written.
+            yield
+            return
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
 
     def append(self, rounds: Iterable[Round]) -> None:
         """Add some, and wait until the disk has them.
@@ -72,16 +82,17 @@ class CheckpointFile:
         lines = _tail(self._path, lines=1).splitlines()
         return _round_of(lines[0]) if lines else None
 
-    def read(self) -> Iterator[Round]:
-        """All that are there at this moment, oldest first.
+    @contextmanager
+    def reading(self) -> Iterator[Iterator[Round]]:
+        """All that are there at this moment, oldest first; later ones are left out.
 
-        Raises:
-            KeyError, TypeError, ValueError: a line is no checkpoint; when it comes to that line.
+        Reading one raises KeyError, TypeError or ValueError if its line is no checkpoint.
         """
         if not self._path.exists():
-            return iter(())
-        file = self._path.open("rb")
-        return _rounds(file, os.fstat(file.fileno()).st_size)
+            yield iter(())
+            return
+        with self._path.open("rb") as file:
+            yield _rounds(file, os.fstat(file.fileno()).st_size)
 
     def thin(self, *, before: int) -> None:
         """Write it anew without those that are no anchors and have a number below `before`.
@@ -125,12 +136,11 @@ class CheckpointFile:
 
 
 def _rounds(file: BinaryIO, size: int) -> Iterator[Round]:
-    with file:
-        for line in file:
-            size -= len(line)
-            if size < 0:
-                return
-            yield _round_of(line)
+    for line in file:
+        size -= len(line)
+        if size < 0:
+            return
+        yield _round_of(line)
 
 
 def checkpoint_line(checkpoint: Checkpoint) -> bytes:

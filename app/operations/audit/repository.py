@@ -12,7 +12,7 @@ from sqlalchemy import BigInteger, ColumnElement, and_, bindparam, delete, func,
 from app.core.chain import ChainEntry, entry_digest
 from app.core.db import Reader, Row, Tx
 from app.core.json import dump_json, load_json
-from app.core.outbox_chain import Link, entry_of
+from app.core.outbox_chain import CLOSED_SEQUENCE, SEQUENCE, Link, entry_of
 from app.core.schema import instance_metadata
 from app.operations.audit.tables import audit_checkpoint as _checkpoint
 from app.operations.audit.verify_audit import Round, read_round
@@ -38,7 +38,7 @@ _NUMBERS = (
 )
 _END = select(_event.c.sequence, _event.c.hash).order_by(_event.c.sequence.desc()).limit(1)
 _LINK = select(_event.c.sequence, _event.c.hash).where(_event.c.sequence == bindparam("b_sequence"))
-_LAST = select(_sequence.c.last).where(_sequence.c.name == "events")
+_LAST = select(_sequence.c.last).where(_sequence.c.name.in_((SEQUENCE, CLOSED_SEQUENCE)))
 _FIRST_SINCE = (
     select(_event.c.sequence)
     .where(_event.c.occurred_at_us >= bindparam("b_at"), _event.c.sequence >= bindparam("b_from"))
@@ -140,6 +140,13 @@ _NEWEST_ANCHOR = select(func.max(_checkpoint.c.number, type_=BigInteger).label("
 _COUNT_ROUNDS = select(
     func.count().label("count"), func.max(_checkpoint.c.number, type_=BigInteger).label("number")
 ).select_from(_checkpoint)
+# A number that somebody has made a text is above all others in SQLite.
+_NEWEST_TIME = (
+    select(_checkpoint.c.number, _checkpoint.c.signed_at_us)
+    .where(_checkpoint.c.number < 2**62)
+    .order_by(_checkpoint.c.number.desc())
+    .limit(1)
+)
 _THINNABLE = (
     select(_checkpoint.c.number)
     .where(_checkpoint.c.number < bindparam("b_before"), _checkpoint.c.anchor == 0)
@@ -342,6 +349,14 @@ def count_rounds(reader: Reader) -> tuple[int, int]:
     if row is None or not isinstance(row.number, int):
         return (0, 0)
     return int(row.count), row.number
+
+
+def newest_time(reader: Reader) -> tuple[int, int]:
+    """The highest number and when it was signed (microseconds), whether the rest of its row can be read or not."""
+    row = reader.first(_NEWEST_TIME)
+    if row is None:
+        return (0, 0)
+    return int(row.number), row.signed_at_us if isinstance(row.signed_at_us, int) else 0
 
 
 def has_thinnable(reader: Reader, *, before: int) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import struct
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from datetime import timedelta
 from functools import partial
 from itertools import groupby, takewhile
@@ -74,24 +75,23 @@ class Survey:
         Raises:
             DomainError: the platform's database does not answer.
         """
-        with self._file.lagging:
-            # What is signed from here on is left to the next survey: it may be in the table only, for a moment.
-            copied = self._file.read()
-            self._look_around(after)
-        pairs = groupby(self._placed(after, copied), key=lambda placed: placed[1].number)
-        for number, group in pairs:
-            if most is not None and self.rounds == most:
-                return False
-            self.rounds, self.last = self.rounds + 1, number
-            self._take(list(group))
+        with ExitStack() as open_file:
+            with self._file.in_step():
+                # What is signed from here on is left to the next survey.
+                self._look_around(after)
+                copied = open_file.enter_context(self._file.reading())
+            pairs = groupby(self._placed(after, copied), key=lambda placed: placed[1].number)
+            for number, group in pairs:
+                if most is not None and self.rounds == most:
+                    return False
+                self.rounds, self.last = self.rounds + 1, number
+                self._take(list(group))
         return True
 
     def _look_around(self, after: int) -> None:
         """What has to be known before the first."""
-        newest = self._db.read(partial(repository.list_newest_rounds, chain="", before=2**62, limit=1))
-        if newest:
-            self._newest = newest[0].number
-            self._kept_since_us = newest[0].signed_at_us - KEEP_ALL // timedelta(microseconds=1)
+        self._newest, signed_at_us = self._db.read(repository.newest_time)
+        self._kept_since_us = max(0, signed_at_us - KEEP_ALL // timedelta(microseconds=1))
         before = self._db.read(partial(repository.list_newest_rounds, chain="", before=after + 1, limit=1))
         if after and before:
             self._checks.go_on_behind(before[0])
@@ -102,8 +102,8 @@ class Survey:
             self._note(Finding("malformed", CHECKPOINTS, 0, text))
 
     def _placed(self, after: int, copied: Iterator[Round]) -> Iterator[_Placed]:
-        rounds = iter_rounds(self._db, after=after)
-        stored = (("table", each) for each in takewhile(lambda found: found.number <= self._newest, rounds))
+        rounds = takewhile(lambda found: found.number <= self._newest, iter_rounds(self._db, after=after))
+        stored = (("table", each) for each in rounds)
         behind = (("file", each) for each in self._readable(copied) if each.number > after)
         return heapq.merge(stored, behind, key=lambda placed: placed[1].number)
 

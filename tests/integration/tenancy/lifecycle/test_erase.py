@@ -144,6 +144,7 @@ def test_what_is_written_meanwhile_stands_in_what_is_kept_or_fails(
     def write_too_late(instance_id: InstanceId) -> None:
         with pytest.raises(RuntimeError, match="closed"):
             write()
+        assert db.read(last_sequence) == last + 1
         drop(instance_id)
 
     monkeypatch.setattr(life.lines, "forget", write_late)

@@ -101,7 +101,8 @@ class AuditWorld:
 
     def rounds(self) -> list[Round]:
         """Those of the file."""
-        return list(self.audit.notary._file.read())
+        with self.audit.notary._file.reading() as found:
+            return list(found)
 
     def checkpoints(self) -> list[Checkpoint]:
         """What they say of each chain."""

@@ -74,12 +74,13 @@ def test_entry_that_cannot_be_read_is_shown_in_its_place(world: AuditWorld, stat
     "change",
     ["number = 'x'", "links = x'00'", "links = CAST(x'ff' AS TEXT)", "links = '[1]'", "anchor = 'x'"],
 )
-def test_checkpoint_of_another_type_is_found(world: AuditWorld, change: str) -> None:
+@pytest.mark.parametrize("number", [2, 3])
+def test_checkpoint_of_another_type_is_found(world: AuditWorld, change: str, number: int) -> None:
     for _ in range(3):
         world.write(world.instance)
         world.audit.sign()
-    world.tamper(world.platform, f"UPDATE audit_checkpoint SET {change} WHERE number = 2")
-    assert world.findings == [("checkpoint_missing", 2)]
+    world.tamper(world.platform, f"UPDATE audit_checkpoint SET {change} WHERE number = {number}")
+    assert world.findings == [("checkpoint_missing", number)]
     assert world.audit.verifier.verify_chain(world.instance_id).vouched_until == 3
 
 

@@ -6,8 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from app.core.db import Tx
+from app.core.ids import new_id
+from app.core.json import JsonObject
+from app.core.outbox import close_outbox
 from app.core.outbox_chain import ChainEnd
 from app.operations.audit.checkpoint import PLATFORM_CHAIN
+from app.operations.audit.repository import EntryFilter
 from app.operations.audit.verify_audit import Finding
 from tests.integration.app.operations.audit.conftest import AuditWorld
 
@@ -192,3 +197,16 @@ def test_verification_beside_signing_finds_nothing_missing(world: AuditWorld) ->
         signing.result()
     assert findings == []
     assert world.audit.verifier.verify_checkpoints().entries == 40
+
+
+def test_chain_that_was_closed_is_sound_and_read_as_before(chain: AuditWorld) -> None:
+    def body(tx: Tx) -> JsonObject:
+        close_outbox(tx)
+        return {}
+
+    chain.instance.run_tx(new_id("op"), body)
+    with pytest.raises(RuntimeError, match="closed"):
+        chain.write(chain.instance)
+    assert chain.findings == []
+    page = chain.audit.reader.find(chain.instance_id, EntryFilter(), limit=100)
+    assert [each.sequence for each in page.entries] == list(range(12, 0, -1))
