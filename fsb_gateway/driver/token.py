@@ -108,10 +108,9 @@ class Token:
         # First: what changes from here on is new.
         self._looked_at = self._look_at_pin_file()
         # Read for what is wrong with the file, whatever is wrong with the token.
-        self._read_pin()
+        pin, note = self._read_pin()
         try:
             token = self._find()
-            pin, note = self._read_pin()
             self._check_tries(token, note)
             self._session = self._open(token, pin, note)
         except said.PKCS11Error as error:

@@ -14,6 +14,7 @@ import logging
 from collections.abc import Callable, Coroutine, Set
 from functools import partial
 
+from app.core.alarm import Alarm
 from app.core.clock import Clock
 from fsb_gateway.error import (
     BoxDisconnected,
@@ -28,7 +29,6 @@ from fsb_gateway.error import (
     PoolWithoutBox,
     TransactionsExhausted,
 )
-from fsb_gateway.gateway.alarm import Alarm
 from fsb_gateway.gateway.box_set import BoxSet
 from fsb_gateway.gateway.job_book import JobBook
 from fsb_gateway.gateway.pool import Entry, Pool, check_deadline

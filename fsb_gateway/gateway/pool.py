@@ -7,8 +7,8 @@ import math
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from app.core.alarm import Alarm
 from fsb_gateway.error import JobDeadlinePassed
-from fsb_gateway.gateway.alarm import Alarm
 from fsb_gateway.gateway.seat import Seat
 from fsb_gateway.job import JobState, ProgrammingJob, ProgrammingResult
 from fsb_gateway.scheduler import FairQueue

@@ -145,10 +145,6 @@ class Seat:
         """
         return len(self.suspects) == 1 and job.job_id not in self.suspects
 
-    def operations(self) -> int:
-        """Operations of the jobs that it has been given."""
-        return sum(entry.job.cost for entry in self.outstanding.values())
-
     def expected_seconds(self, pace: float, at: float) -> float:
         """How long it still works for the jobs that it has been given.
 
@@ -158,9 +154,10 @@ class Seat:
         if not self.outstanding:
             return 0.0
         pace = max(pace, self.spec.operation_time.total_seconds())
-        first = next(iter(self.outstanding.values()))
+        first, *others = self.outstanding.values()
         begun = max(first.given_at, self.left_at)
-        return (self.operations() - first.job.cost) * pace + max(0.0, first.job.cost * pace - (at - begun))
+        left = max(0.0, first.job.cost * pace - (at - begun))
+        return left + sum(entry.job.cost for entry in others) * pace
 
     def succeed(self, at: float) -> None:
         """The box has done a job."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from app.core.alarm import Alarm
 from app.core.clock import Clock
 from fsb_gateway.error import FsbUnavailable
-from fsb_gateway.gateway.alarm import Alarm
 from fsb_gateway.gateway.box_set import BoxSet
 from fsb_gateway.gateway.dispatch import Dispatcher
 from fsb_gateway.gateway.key_delivery import KeyDelivery

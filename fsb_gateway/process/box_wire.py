@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
+from app.core.alarm import Alarm
 from fsb_gateway.error import FsbError, FsbProtocolError
 from fsb_gateway.process.frame import FrameBuffer, FromBox, FromGateway, decode_from_box, encode_frame
 
@@ -85,7 +86,7 @@ class Outstanding:
         self._calls: dict[int, _Call] = {}
         self._front_until = 0.0
         self._not_before = 0.0
-        self._timer: asyncio.TimerHandle | None = None
+        self._alarm = Alarm(self._look)
 
     def add(self, call: int, seconds: float) -> _Future:
         """Wait for the answer of a call, which may take so long once it is at the front."""
@@ -138,18 +139,13 @@ class Outstanding:
         """One timer for all, set anew only if it would come too late: calls are many and seldom late."""
         front = next(iter(self._calls.values()))
         self._front_until = max(self._loop.time(), self._not_before) + front.seconds
-        if self._timer is not None and self._timer.when() > self._front_until:
-            self._timer.cancel()
-            self._timer = None
-        if self._timer is None:
-            self._timer = self._loop.call_at(self._front_until, self._look)
+        self._alarm.ring_in(self._front_until - self._loop.time())
 
     def _look(self) -> None:
-        self._timer = None
         if self._calls and self._loop.time() >= self._front_until:
             self._late()
-        if self._calls and self._timer is None:
-            self._timer = self._loop.call_at(self._front_until, self._look)
+        if self._calls:
+            self._alarm.ring_in(self._front_until - self._loop.time())
 
 
 def _retrieve(future: _Future) -> None:

@@ -46,16 +46,12 @@ class Histogram:
 class ServiceTime:
     """How long programming operations take, over the last jobs of a box or pool."""
 
-    def __init__(self, *, guess_seconds: float = _FIRST_GUESS_SECONDS) -> None:
-        """Begin with a guess.
-
-        Args:
-            guess_seconds: per operation, until the first job is done; tell the set pace of the boxes if there is one.
-        """
-        self._guess = guess_seconds
+    def __init__(self) -> None:
+        """Begin with a guess, which holds until the first job is done; see `restart` for a better one."""
+        self._guess = _FIRST_GUESS_SECONDS
         self._window: deque[float] = deque(maxlen=_WINDOW_JOBS)
         self._sorted: list[float] | None = None
-        self._mean: float | None = guess_seconds
+        self._mean: float | None = _FIRST_GUESS_SECONDS
         self._counts = [0] * (len(_BUCKETS) + 1)
         self._seconds = 0.0
         self._operations = 0

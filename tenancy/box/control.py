@@ -191,14 +191,14 @@ class BoxControl:
             "firm_codes": [*codes],
         }
 
-    async def plan_key(self, firm_code: int, **more: str) -> JsonObject:
+    async def plan_key(self, firm_code: int) -> JsonObject:
         """What would be done to a key.
 
         Raises:
             FirmKeyNotFound: there is none of that firm code.
             FsbUnavailable: the gateway does not answer.
         """
-        return {**_described(await self.get_key(firm_code)), **more}
+        return _described(await self.get_key(firm_code))
 
     async def plan_copy(self, firm_code: int, *, to: str) -> JsonObject:
         """What would be done if a key were copied.

@@ -121,14 +121,18 @@ def test_nobody_approves_alone_not_even_with_a_second_token(site: Site, instance
     good(first.call("POST", f"/approvals/{asked['approval_id']}:reject", {"reason": "taken back"}))
 
 
+def local(site: Site) -> httpx2.Client:
+    """Who may open the control socket."""
+    transport = httpx2.HTTPTransport(uds=str(site.settings.control_socket))
+    return httpx2.Client(transport=transport, base_url="http://control")
+
+
 def test_firm_key_is_installed_when_the_local_operator_is_the_second_person(
     site: Site, instance: Instance, mona: Colleague
 ) -> None:
     asked = mona.ask(f"/instances/{instance.instance_id}/firm-key:install")
     path = f"/admin/v1/approvals/{asked['approval_id']}:approve"
-    with httpx2.Client(
-        transport=httpx2.HTTPTransport(uds=str(site.settings.control_socket)), base_url="http://control"
-    ) as caller:
+    with local(site) as caller:
         headers = {"Idempotency-Key": new_id("key"), "If-Match": '"1"'}
         done = good(caller.post(path, json={}, headers=headers))
     assert done["decided_by"] == "local"
@@ -141,9 +145,7 @@ def test_token_decides_who_it_is_on_the_control_socket_too(
 ) -> None:
     asked = mona.ask(f"/instances/{instance.instance_id}/firm-key:install")
     path = f"/admin/v1/approvals/{asked['approval_id']}"
-    with httpx2.Client(
-        transport=httpx2.HTTPTransport(uds=str(site.settings.control_socket)), base_url="http://control"
-    ) as caller:
+    with local(site) as caller:
         headers = {"Idempotency-Key": new_id("key"), "If-Match": '"1"'}
         for given in ("Bearer garbage", "Bearer", "", "Basic bW9uYTp4"):
             refused(caller.get(path, headers={"Authorization": given}), 401, "staff_token_invalid")

@@ -26,6 +26,7 @@ from app.core.db import Database, Tx
 from app.core.ids import new_id
 from app.core.json import JsonObject
 from app.core.origin import system_origin
+from app.core.outbox import last_sequence
 from app.core.outbox_chain import ChainEnd, Link
 from app.operations.audit import repository
 from app.operations.audit.checkpoint_file import CheckpointFile
@@ -179,7 +180,7 @@ class Notary:
     def _note_end(self, chain: str, database: Database) -> None:
         known = self._signed.get(chain)
         signed = 0 if known is None else known.sequence
-        end, last = database.read(lambda at: (repository.find_end(at), repository.last_number(at)))
+        end, last = database.read(lambda at: (repository.find_end(at), last_sequence(at)))
         if (0 if end is None else end.sequence) < max(signed, last):
             # Never silent, and never in the way: `wops audit verify` names the place.
             _log.critical("audit_chain_truncated", extra={"chain": chain, "signed": signed, "last": last})

@@ -6,6 +6,7 @@ from functools import partial
 
 from app.core.db import Database, Reader
 from app.core.db_session import DRIVER_ERRORS
+from app.core.outbox import last_sequence
 from app.operations.audit import repository
 from app.operations.audit.repository import EntryFilter, StoredEntry
 
@@ -21,13 +22,13 @@ def read_entries(db: Database, *, after: int, limit: int) -> tuple[list[StoredEn
 
     def read(reader: Reader) -> tuple[list[StoredEntry], int]:
         found = repository.list_entries(reader, after=after, limit=limit)
-        return found, repository.last_number(reader)
+        return found, last_sequence(reader)
 
     try:
         return db.read(read)
     except DRIVER_ERRORS:
         numbers = db.read(partial(repository.list_numbers, after=after, limit=limit))
-        return [_read_one(db, number) for number in numbers], db.read(repository.last_number)
+        return [_read_one(db, number) for number in numbers], db.read(last_sequence)
 
 
 def find_entries(

@@ -12,7 +12,7 @@ from app.core.chain import ChainEntry
 from app.core.clock import from_us
 from app.core.db import Database
 from app.core.json import JsonObject, load_object
-from app.operations.audit import repository
+from app.core.outbox import last_sequence
 from app.operations.audit.entry_table import find_entries
 from app.operations.audit.repository import EntryFilter, StoredEntry
 
@@ -109,7 +109,7 @@ class AuditReader:
             DomainError: the chain's database is not there or does not answer.
         """
         database = self._open(chain)
-        before = min(before, database.read(repository.last_number) + 1)
+        before = min(before, database.read(last_sequence) + 1)
         found: list[StoredEntry] = []
         for _ in range(_MOST_WINDOWS):
             if before <= 1 or len(found) >= limit:

@@ -12,13 +12,13 @@ from sqlalchemy import BigInteger, ColumnElement, and_, bindparam, delete, func,
 from app.core.chain import ChainEntry, entry_digest
 from app.core.db import Reader, Row, Tx
 from app.core.json import dump_json, load_json
-from app.core.outbox_chain import CLOSED_SEQUENCE, SEQUENCE, Link, entry_of
+from app.core.outbox import last_sequence
+from app.core.outbox_chain import Link, entry_of
 from app.core.schema import instance_metadata
 from app.operations.audit.tables import audit_checkpoint as _checkpoint
 from app.operations.audit.verify_audit import Round, read_round
 
 _event = instance_metadata.tables["outbox_event"]
-_sequence = instance_metadata.tables["outbox_sequence"]
 
 _OVERLAP_US: Final = 60_000_000
 """Longer than any transaction: its time is taken when it begins, its numbers when it ends. **Source:** `Database`
@@ -38,7 +38,6 @@ _NUMBERS = (
 )
 _END = select(_event.c.sequence, _event.c.hash).order_by(_event.c.sequence.desc()).limit(1)
 _LINK = select(_event.c.sequence, _event.c.hash).where(_event.c.sequence == bindparam("b_sequence"))
-_LAST = select(_sequence.c.last).where(_sequence.c.name.in_((SEQUENCE, CLOSED_SEQUENCE)))
 _FIRST_SINCE = (
     select(_event.c.sequence)
     .where(_event.c.occurred_at_us >= bindparam("b_at"), _event.c.sequence >= bindparam("b_from"))
@@ -250,19 +249,13 @@ def find_link(reader: Reader, sequence: int) -> Link | None:
     return _link(row)
 
 
-def last_number(reader: Reader) -> int:
-    """The number that the database has given last, whether its entry is there or not."""
-    value = reader.scalar(_LAST)
-    return value if isinstance(value, int) else 0
-
-
 def find_range(reader: Reader, *, since_us: int, until_us: int) -> tuple[int, int] | None:
     """First and last number between two times; None if nothing happened then.
 
     Times rise with the numbers but for what transactions that overlap take: the border is looked for near to where
     halving finds it.
     """
-    count = last_number(reader)
+    count = last_sequence(reader)
     begin = _halve(reader, since_us - _OVERLAP_US, count) if since_us > 0 else 1
     end = _halve(reader, until_us + _OVERLAP_US, count)
     first = reader.scalar(_FIRST_SINCE, {"b_at": since_us, "b_from": begin})

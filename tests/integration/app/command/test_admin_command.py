@@ -3,33 +3,14 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.integration.app.command.platform_process import PlatformProcess, start, wops, wops_json
+from tests.integration.app.command.platform_process import PlatformProcess, wops, wops_json
 from tests.service.wait import wait_until
-
-
-@pytest.fixture(scope="module")
-def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlatformProcess]:
-    running = start(tmp_path_factory.mktemp("platform") / "data")
-    yield running
-    if running.process.poll() is None:
-        running.terminate()
-
-
-@pytest.fixture(scope="module")
-def at(platform: PlatformProcess) -> tuple[str, str]:
-    return ("--data-dir", str(platform.data_dir))
-
-
-@pytest.fixture(scope="module")
-def customer(at: tuple[str, str]) -> str:
-    return str(wops_json("admin", "customer", "add", "acme", *at)["customer_id"])
 
 
 def _add_instance(

@@ -17,15 +17,13 @@ import pytest
 from app.command.audit import sum_up, write_export
 from app.core.net import NetUnavailable
 from app.operations.audit import verify_audit
-from tests.integration.app.command.platform_process import PlatformProcess, start, wops
+from tests.integration.app.command.platform_process import PlatformProcess, running, start, wops
 
 
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlatformProcess]:
-    running = start(tmp_path_factory.mktemp("audited") / "data", "--demo")
-    yield running
-    if running.process.poll() is None:
-        running.terminate()
+    with running(tmp_path_factory.mktemp("audited") / "data", "--demo") as filled:
+        yield filled
 
 
 def verify(platform: PlatformProcess, *arguments: str) -> tuple[int, dict[str, Any]]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 
-from tests.integration.app.command.platform_process import PlatformProcess, start, wops, wops_json
+from tests.integration.app.command.platform_process import PlatformProcess, running, wops, wops_json
 from tests.service.wait import wait_until
 
 At = tuple[str, str]
@@ -16,16 +16,9 @@ At = tuple[str, str]
 
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlatformProcess]:
-    running = start(tmp_path_factory.mktemp("platform") / "data", "--demo")
-    assert wops("demo", *running.at).returncode == 0
-    yield running
-    if running.process.poll() is None:
-        running.terminate()
-
-
-@pytest.fixture(scope="module")
-def at(platform: PlatformProcess) -> At:
-    return platform.at
+    with running(tmp_path_factory.mktemp("platform") / "data", "--demo") as filled:
+        assert wops("demo", *filled.at).returncode == 0
+        yield filled
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.app.command.platform_process import PlatformProcess, start, wops, wops_json
+from tests.integration.app.command.platform_process import PlatformProcess, running, start, wops, wops_json
 from tests.service.wait import wait_until
 
 EDITIONS = ["datacenter", "dedicated", "high_performance", "high_availability"]
@@ -21,10 +21,8 @@ EDITIONS = ["datacenter", "dedicated", "high_performance", "high_availability"]
 
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlatformProcess]:
-    running = start(tmp_path_factory.mktemp("platform") / "data", "--demo")
-    yield running
-    if running.process.poll() is None:
-        running.terminate()
+    with running(tmp_path_factory.mktemp("platform") / "data", "--demo") as filled:
+        yield filled
 
 
 def _get(url: str, user: str, secret: str) -> Any:

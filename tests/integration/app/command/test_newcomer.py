@@ -2,33 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.integration.app.command.platform_process import PlatformProcess, start, wops, wops_json
+from tests.integration.app.command.platform_process import PlatformProcess, wops, wops_json
 
 At = tuple[str, str]
 FORBIDDEN = "has no web services: whoever calls them is refused with 403."
-
-
-@pytest.fixture(scope="module")
-def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlatformProcess]:
-    running = start(tmp_path_factory.mktemp("platform") / "data")
-    yield running
-    if running.process.poll() is None:
-        running.terminate()
-
-
-@pytest.fixture(scope="module")
-def at(platform: PlatformProcess) -> At:
-    return platform.at
-
-
-@pytest.fixture(scope="module")
-def customer(at: At) -> str:
-    return str(wops_json("admin", "customer", "add", "acme", *at)["customer_id"])
 
 
 @pytest.fixture(scope="module")

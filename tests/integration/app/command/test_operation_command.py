@@ -2,19 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
-
-from tests.integration.app.command.platform_process import PlatformProcess, start, wops, wops_json
-
-
-@pytest.fixture(scope="module")
-def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlatformProcess]:
-    running = start(tmp_path_factory.mktemp("platform") / "data")
-    yield running
-    if running.process.poll() is None:
-        running.terminate()
+from tests.integration.app.command.platform_process import PlatformProcess, wops, wops_json
 
 
 def test_operation_is_listed_shown_watched_and_its_end_decides_nothing_more(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -36,12 +35,6 @@ async def told(client: FsbClient) -> str:
 
 def message(where: object, why: str) -> str:
     return f"The gateway at {where} cannot be reached: {why}."
-
-
-def free_port() -> int:
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        return int(bound.getsockname()[1])
 
 
 @pytest.fixture
@@ -94,7 +87,8 @@ def test_address_is_named_with_its_port_and_what_is_wrong_there(tmp_path: Path) 
         app = AnsweringApp(200, b"{}")
         control, url = pki.listener("control", app)
         plain = Listener(socket=address_socket("127.0.0.1", 0), app=app)
-        closed = f"https://127.0.0.1:{free_port()}"
+        with address_socket("127.0.0.1", 0) as gone:
+            closed = address_of(gone)
         by_name = url.replace("127.0.0.1", "localhost")
         async with serving(control, plain):
             for where, identity, why in (

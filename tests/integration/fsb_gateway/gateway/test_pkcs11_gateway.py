@@ -32,7 +32,7 @@ from fsb_gateway.file_format.certificate import FirmIdentity, verify_chain
 from fsb_gateway.file_format.jose import decrypt_token, signature_holds
 from fsb_gateway.file_format.key import jose_key
 from tests.service.gateway import ServedGateway
-from tests.service.softhsm import SoftHsm, make_softhsm
+from tests.service.softhsm import SoftHsm
 from tests.service.wait import until
 from tests.unit.fsb_gateway.factory import FIRM_CODE, INSTANCE, add_item, make_job, make_steps, p256
 
@@ -43,11 +43,6 @@ JOBS = 10_000
 AT_ONCE = 8
 WAIT = timedelta(seconds=20)
 ALGORITHMS: dict[int, Algorithm] = {FIRM_CODE: "ES256", FIRM_CODE + 1: "Ed25519"}
-
-
-@pytest.fixture
-def softhsm(tmp_path: Path) -> SoftHsm:
-    return make_softhsm(tmp_path / "softhsm")
 
 
 def make(number: int) -> ProgrammingJob:

@@ -18,7 +18,7 @@ from fsb_gateway import BoxReport, BoxSpec, FsbClient, ProgrammingResult
 from fsb_gateway.box_driver import TokenSpec
 from fsb_gateway.driver import token_key
 from tests.service.gateway import ServedGateway
-from tests.service.softhsm import PIN, SoftHsm, make_softhsm
+from tests.service.softhsm import PIN, SoftHsm
 from tests.service.wait import until
 from tests.unit.fsb_gateway.factory import FIRM_CODE, INSTANCE, make_job
 
@@ -26,11 +26,6 @@ CLOCK = SystemClock()
 WRONG_PIN = "271828"
 # It looks every second; the rest is for a busy machine. Before, nothing happened however long one waited.
 MENDED = timedelta(seconds=15)
-
-
-@pytest.fixture
-def softhsm(tmp_path: Path) -> SoftHsm:
-    return make_softhsm(tmp_path / "softhsm")
 
 
 async def report(control: FsbClient, name: str) -> BoxReport:

@@ -11,7 +11,8 @@ from fsb_gateway.scheduling.expectation import ServiceTime, Utilisation
 
 
 def test_before_the_first_job_the_guess_holds() -> None:
-    service = ServiceTime(guess_seconds=0.02)
+    service = ServiceTime()
+    service.restart([0.02])
     wait = service.wait(100, boxes=2, own=1)
     assert service.quantiles() is None
     assert service.mean() == 0.02
@@ -67,7 +68,8 @@ def test_changed_pace_is_followed_within_two_hundred_jobs() -> None:
 
 
 def test_set_pace_replaces_what_was_measured_and_the_histogram_goes_on() -> None:
-    service = ServiceTime(guess_seconds=1.0)
+    service = ServiceTime()
+    service.restart([1.0])
     for _ in range(5):
         service.add(operations=2, seconds=0.4)
     service.restart([3.0, 1.0])
@@ -81,7 +83,8 @@ def test_set_pace_replaces_what_was_measured_and_the_histogram_goes_on() -> None
 
 
 def test_without_a_working_box_the_wait_is_that_for_one() -> None:
-    service = ServiceTime(guess_seconds=1.0)
+    service = ServiceTime()
+    service.restart([1.0])
     assert service.wait(3, boxes=0) == service.wait(3, boxes=1)
 
 

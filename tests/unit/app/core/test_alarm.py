@@ -1,4 +1,4 @@
-"""One timer, on both event loops that the gateway runs on."""
+"""One timer, on both event loops that wops runs on."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 import uvloop
 
-from fsb_gateway.gateway.alarm import Alarm
+from app.core.alarm import Alarm
 
 NewLoop = Callable[[], asyncio.AbstractEventLoop]
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
