@@ -11,32 +11,41 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from anyio import CapacityLimiter, to_thread
+from anyio import to_thread
 
 from app.core.clock import Clock, SystemClock
 from app.core.db import Database
 from app.core.errors import DomainError
 from app.core.ids import InstanceId, LineId
 from app.core.lock import make_private, take_lock
-from app.core.logging import bind, clear
 from app.core.migrate import current, upgrade
+from app.front_part import FrontServices, make_front_keeper
 from app.gateway_part import start_gateway
+from app.healer_part import HealerServices, make_healer
 from app.licensing import Deadlines, InstanceIdentity, Programmer, TransferService
+from app.line_setup import check_lines, line_file
 from app.operations.audit.audit import Audit
 from app.operations.ceremony.reader import CeremonyReader
 from app.operations.directory import InstanceDirectory
 from app.operations.fleet_sweep import FleetSweep, SweepParts
+from app.operations.front.keeper import FrontKeeper
 from app.operations.guard import carry_on
 from app.operations.instance_lines import ServedLines
 from app.operations.line import InstanceRuntime, Line, LineParts
+from app.operations.line_keeper import LineKeeper, LineKeeperParts
 from app.operations.migration.service import MigrationService
 from app.operations.probe.isolation_probe import IsolationProbe, ProbeParts
+from app.operations.reconcile.healer import Healer
+from app.operations.reconcile.past import Rails
+from app.operations.reconcile.service import ReconcileService
+from app.operations.remote_line import RemoteLines
+from app.operations.routed_line import RoutedLines
+from app.operations.upkeep import KEEP_OPERATIONS, close_meters, forget_in, forget_operations, write_use
 from app.settings import Settings
 from editions import edition
 from fsb_gateway.error import FsbError, FsbUnavailable
@@ -66,29 +75,37 @@ from tenancy import (
     register_box_actions,
     register_embedded_servers,
 )
+from tenancy.access.revocation.service import RevocationService
 from tenancy.database.placed import Bounds
-from tenancy.lifecycle.ending import InstanceEnder
+from tenancy.database.reseal import has_own_seals, reseal
+from tenancy.database.sealing import SEAL_KEY, seal_key
+from tenancy.front.denied_service import DeniedNetworkService
+from tenancy.front.host_proof import HostProof
+from tenancy.front.host_service import HostService
+from tenancy.lifecycle.ending import InstanceEnder, InstanceLines
 from tenancy.lifecycle.erasing import EraserParts, InstanceEraser
 from tenancy.lifecycle.export import InstanceExporter
 from tenancy.lifecycle.file_store import FileStore
 from tenancy.lifecycle.service import LifecycleService, check_end, check_erase, start_end, start_erase
+from tenancy.line.operation import LineOperations
+from tenancy.line.order import register_line_actions
+from tenancy.line.service import LineService
+from tenancy.line_file import LINES_DIRECTORY, LineFile
 from tenancy.operation.kind import OperationKind
 from tenancy.operation.plan import PROVISION_INSTANCE
+from tenancy.rule.service import RuleService
+from tenancy.runner.local import LocalRunner
+from tenancy.runner.port import LineLimits, LineSeen, Runner
 from tenancy.staff.approval import ApprovalService, GuardedActions
 from tenancy.staff.operation import StaffOperations, register_actions
 from tenancy.staff.person import PersonService
 from tenancy.staff.support.service import SupportService
 
-KEEP_OPERATIONS: Final = timedelta(days=40)
-"""How long a repeated request finds its stored answer. **Source:** operations reference §1.3."""
-FORGET_AT_ONCE: Final = 500
-"""Operation ids forgotten in one transaction. **Source:** high availability reference §1.5."""
-
+CONTROL_LINE: Final = LineId("control")
+"""Under which control opens instances for staff and the portal while lines serve them in processes of their own: no
+rights, leases or transfers are in that name."""
 _OWNER: Final = "embedded"
 """Name of the embedded operations runner. The lock on the data directory keeps it the only one of that name."""
-
-_CLOSED_AT_ONCE: Final = 8
-"""Instances written down at the same time at the end, so that one that is locked does not hold up the others."""
 
 
 class DataDirectoryInUse(DomainError):
@@ -106,6 +123,8 @@ class Platform:
         self.data_dir: Path = settings.data_dir.resolve()
         self.on_work: Callable[[InstanceRuntime], None] = lambda _runtime: None
         self.stopping = asyncio.Event()
+        self.line_keeper: LineKeeper | None = None
+        """Looks after lines in processes of their own."""
         self.gateway_trouble: str | None = None
         """Why the gateway did not answer when the platform started."""
         self._lock_file: int | None = None
@@ -121,6 +140,7 @@ class Platform:
             DomainError: a key file is exposed or damaged, or a journal is.
         """
         started_at = self.clock.now()
+        check_lines(self.settings)
         await to_thread.run_sync(self._open_storage)
         self._build_services()
         await self._start_gateway()
@@ -128,22 +148,24 @@ class Platform:
         for line_id in self.directory.lines():
             self.line(line_id)
         await self.runner.take_over()
-        self._sweep = self._make_sweep(started_at)
-        self._sweep.take_up(instance_ids)
+        if not self.has_line_processes:
+            self._sweep = self._make_sweep(started_at)
+            self._sweep.take_up(instance_ids)
 
     async def stop(self) -> None:
         """Write down what is still in memory and close everything. Safe after a start that failed half-way."""
         if hasattr(self, "_sweep"):
             await self._sweep.close()
-        threads = CapacityLimiter(_CLOSED_AT_ONCE)
-        await asyncio.gather(*(self._close_meter(runtime, threads) for runtime in self.runtimes()))
+        await self._close_keepers()
+        await close_meters(self.runtimes())
         if hasattr(self, "gateway"):
             with carry_on("part_not_closed", part="gateway"):
                 await self.gateway.close()
         if hasattr(self, "audit"):
             with carry_on("audit_not_signed"):
                 # A process too short-lived for its first turn has looked at nobody's chain yet.
-                sign = self.audit.sign if hasattr(self, "instances") else self.audit.notary.sign_grown
+                looks = hasattr(self, "instances") and not self.has_line_processes
+                sign = self.audit.sign if looks else self.audit.notary.sign_grown
                 await to_thread.run_sync(sign)
         for part in ("databases", "platform_db"):
             if hasattr(self, part):
@@ -153,8 +175,33 @@ class Platform:
             os.close(self._lock_file)
             self._lock_file = None
 
+    async def _close_keepers(self) -> None:
+        """Lines and load balancers go on; nobody looks after them from here."""
+        if hasattr(self, "healer"):
+            with carry_on("part_not_closed", part="healer"):
+                await self.healer.close()
+        if self.line_keeper is not None:
+            with carry_on("part_not_closed", part="line_keeper"):
+                await self.line_keeper.close()
+        if hasattr(self, "fronts"):
+            with carry_on("part_not_closed", part="fronts"):
+                await self.fronts.close()
+
+    @property
+    def has_line_processes(self) -> bool:
+        """Whether lines serve instances in processes of their own; this one then neither meters nor sweeps."""
+        return self.settings.lines == "processes"
+
+    def line_file(self, line_id: LineId, *, limits: LineLimits | None = None) -> LineFile:
+        """What a line in a process of its own is told of itself."""
+        return line_file(self.settings, self.key, line_id, limits=limits)
+
     def line(self, line_id: LineId) -> Line:
-        """The line of that name; in one process a line is made when it is first needed."""
+        """The line of that name; in one process a line is made when it is first needed.
+
+        With lines in processes of their own it is always the one by which control looks at instances.
+        """
+        line_id = CONTROL_LINE if self.has_line_processes else line_id
         with self._making_lines:
             line = self._lines.get(line_id)
             if line is None:
@@ -171,6 +218,9 @@ class Platform:
             wake=self._note_work,
         )
 
+    def _note_access(self, instance_id: InstanceId) -> None:
+        self.fronts.note_access(instance_id)
+
     def _note_work(self, runtime: InstanceRuntime) -> None:
         self.on_work(runtime)
 
@@ -186,34 +236,25 @@ class Platform:
         return self.line(lines[0]).open(instance_id)
 
     async def sweep(self) -> None:
-        """Take up transfers that nobody drives any more, where there may be any; now and then at every instance."""
-        await self._sweep.sweep()
+        """Take up transfers that nobody drives any more, where there may be any; now and then at every instance.
+
+        With lines in processes of their own they do that.
+        """
+        if self.has_line_processes:
+            await write_use(self.runtimes())
+        else:
+            await self._sweep.sweep()
 
     async def sweep_operations(self) -> None:
         """Move on what no runner moves: operations past their deadline, instances that no operation looks after."""
         await to_thread.run_sync(self._operation_sweeper.sweep)
 
-    async def _in_use(self, runtime: InstanceRuntime) -> None:
-        """Ask for its database, so that the one used longest ago is closed for it: open files stay bounded."""
-        await to_thread.run_sync(self.databases.open, runtime.instance_id)
-
     async def forget_operations(self) -> None:
         """Clear operation ids out of every database that is older than any repeat."""
         before = self.clock.now() - KEEP_OPERATIONS
         with carry_on("operations_not_forgotten"):
-            await self._forget(self.platform_db, before)
-        for runtime in {id(each.db): each for each in self.runtimes()}.values():
-            clear()
-            bind(instance=runtime.name)
-            with carry_on("operations_not_forgotten"):
-                await self._in_use(runtime)
-                await self._forget(runtime.db, before)
-        clear()
-
-    async def _forget(self, db: Database, before: datetime) -> None:
-        forget = partial(db.forget_operations, before=before, limit=FORGET_AT_ONCE)
-        while await to_thread.run_sync(forget) == FORGET_AT_ONCE:
-            continue
+            await forget_in(self.platform_db, before)
+        await forget_operations(self.runtimes(), databases=self.databases, before=before)
 
     async def delete_exports(self) -> None:
         """Delete exports that nobody has fetched for a long time."""
@@ -228,6 +269,19 @@ class Platform:
                 for line in list(self._lines.values()):
                     line.forget(instance.instance_id)
                 self.databases.forget(instance.instance_id)
+
+    async def lines_seen(self) -> Mapping[LineId, LineSeen] | None:
+        """How lines are; None while they work in this process."""
+        return None if self.line_keeper is None else await self.line_keeper.seen()
+
+    async def keep_lines(self) -> None:
+        """Have the processes of lines that are wanted, and no others."""
+        if self.line_keeper is not None:
+            await self.line_keeper.look()
+
+    async def end_lines(self) -> None:
+        """Begin the end of temporary lines whose time is over."""
+        await to_thread.run_sync(self.lines.end_due)
 
     async def expire_requests(self) -> None:
         """Close what staff have asked for and nobody has decided in time."""
@@ -296,7 +350,7 @@ class Platform:
         )
         upgrade(self.settings.platform_url, "platform")
         self.platform_db = Database(self.settings.platform_url, clock=self.clock)
-        self.seal = PasswordSeal(self.key)
+        self._open_seal()
         register_embedded_servers(self.platform_db, dedicated=self.settings.dedicated_servers)
         self.audit = Audit(
             self.data_dir / "audit",
@@ -305,8 +359,15 @@ class Platform:
             is_current=self._is_current,
             name_of=self._name_of,
         )
-        self.audit.start(self._with_database)
+        self.audit.start(self._with_database, grows_elsewhere=self.has_line_processes)
         self.databases = self.make_databases()
+
+    def _open_seal(self) -> None:
+        """What lines must not open has a key of its own: theirs is the credential key."""
+        may_create = not has_own_seals(self.platform_db)
+        self.seal_key: CredentialKey = seal_key(self.data_dir / SEAL_KEY, may_create=may_create)
+        self.seal = PasswordSeal(self.seal_key, former=self.key)
+        reseal(self.platform_db, self.seal)
 
     def _has_platform(self) -> bool:
         """Whether there is a platform database already, with secrets in it that only the old key can check."""
@@ -324,11 +385,12 @@ class Platform:
 
     def _build_services(self) -> None:
         db = self.platform_db
-        opener = InstanceOpener(db, self.databases)
+        opener = InstanceOpener(db, self.databases, on_access=self._note_access)
         self.customers = CustomerService(db)
         self.servers = ServerService(db, seal=self.seal, on_renewed=self.databases.renew_server)
         self.instances = InstanceService(db)
         self.contracts = ContractService(db, self.databases)
+        self.lines = LineService(db)
         self.clients = ClientService(opener, key=self.key)
         self.certificates = CertificateService(self.clients)
         self.access = AccessService(opener, key=self.key)
@@ -339,6 +401,7 @@ class Platform:
         self.guarded = GuardedActions()
         register_actions(self.guarded)
         register_box_actions(self.guarded)
+        register_line_actions(self.guarded)
         self.guarded.register("endInstance", start_end, check=check_end, asked=("retention_days",))
         self.guarded.register(
             "eraseInstance", start_erase, check=check_erase, asked=("early", "legal_reason")
@@ -348,7 +411,60 @@ class Platform:
         self.lifecycle = LifecycleService(db, contracts=self.contracts)
         self.exports = InstanceExporter(db, self.databases, self.files)
         self.opener = opener
-        self.directory = InstanceDirectory(self.instances, clock=self.clock)
+        proof = HostProof(self.settings.front_authorities)
+        self.hosts = HostService(db, key=self.seal_key, proof=proof)
+        self.denied = DeniedNetworkService(db)
+        self.revocations = RevocationService(opener)
+        routed = RoutedLines(self.lines)
+        self.rules = RuleService(db, clients=self.clients.list_clients, lines=routed.of_instance)
+        self.directory = InstanceDirectory(self.instances, clock=self.clock, rules=self.rules, lines=routed)
+        if self.has_line_processes:
+            self.line_keeper = self._make_line_keeper()
+        self.fronts = self._make_front_keeper()
+        self.reconcile = ReconcileService(db)
+
+    def _make_front_keeper(self) -> FrontKeeper:
+        services = FrontServices(
+            instances=self.instances,
+            lines=self.lines,
+            rules=self.rules,
+            hosts=self.hosts,
+            denied=self.denied,
+            databases=self.databases,
+        )
+        return make_front_keeper(self.settings, services, clock=self.clock)
+
+    def _make_line_keeper(self) -> LineKeeper:
+        parts = LineKeeperParts(
+            runner=self.make_line_runner(),
+            list_served=self.lines.list_served,
+            last_change=self.instances.last_change,
+            line_file=self.line_file,
+            home_of=self.databases.line_home,
+            connections=self.settings.server_connections,
+        )
+        return LineKeeper(self.data_dir, parts, clock=self.clock)
+
+    def _make_healer(self) -> Healer:
+        services = HealerServices(
+            db=self.platform_db,
+            reconcile=self.reconcile,
+            instances=self.instances,
+            lines=self.lines,
+            lines_seen=self.lines_seen,
+            line_keeper=self.line_keeper,
+            fronts=self.fronts,
+            boxes=self.boxes,
+        )
+        return make_healer(self.settings, services, rails=self.make_rails())
+
+    def make_rails(self) -> Rails:
+        """Within which bounds the fleet is healed."""
+        return Rails()
+
+    def make_line_runner(self) -> Runner:
+        """What runs lines in processes of their own."""
+        return LocalRunner(self.data_dir / LINES_DIRECTORY, clock=self.clock)
 
     async def _start_gateway(self) -> None:
         self.gateway = await start_gateway(self.settings, clock=self.clock)
@@ -363,6 +479,7 @@ class Platform:
             kind=kind,
         )
         self.boxes = BoxCare(self.platform_db, self.databases, self.fsb)
+        self.healer = self._make_healer()
         # A gateway in another process may be away; whoever keeps the boxes tells it when it is there.
         with carry_on("boxes_not_restored"):
             await self._restore_boxes()
@@ -376,6 +493,7 @@ class Platform:
             provisioner.operation_kind(),
             *self.staff_operations.kinds(),
             *self.boxes.kinds(),
+            *LineOperations(self.platform_db, self.lines_seen).kinds(),
             *self._lifecycle_kinds(),
             self.migrations.operation_kind(),
         ]
@@ -397,9 +515,11 @@ class Platform:
             raise
 
     def _lifecycle_kinds(self) -> list[OperationKind]:
-        lines = ServedLines(
+        lines: InstanceLines = ServedLines(
             lambda: list(self._lines.values()), open_runtime=self.runtime, follow=self.directory.follow
         )
+        if self.has_line_processes:
+            lines = RemoteLines(self.data_dir, databases=self.databases, own=lines)
         parts = EraserParts(
             databases=self.databases,
             files=self.files,
@@ -446,8 +566,3 @@ class Platform:
 
     def _open_known(self, instance_id: InstanceId) -> InstanceRuntime:
         return self.line(self.directory.lines_of(instance_id)[0]).open(instance_id)
-
-    async def _close_meter(self, runtime: InstanceRuntime, threads: CapacityLimiter) -> None:
-        for close in (runtime.calls.close, runtime.access.flush_use):
-            with carry_on("meter_not_closed", instance=runtime.name, line=runtime.line_id):
-                await to_thread.run_sync(close, limiter=threads)

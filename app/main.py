@@ -3,7 +3,8 @@
 request ─► TraceLayer ─► FrontDoor ─┬─ /livez /readyz
                                     ├─ /admin /metrics /problems …  control
                                     ├─ /portal/v1/{instance}/…  control, for the customer
-                                    └─ /{instance}/…       a line, chosen by lb.choose_line
+                                    └─ /{instance}/…       a line, chosen by lb.choose_line; none here when lines
+                                                           work in processes of their own (`app.line_process`)
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-import uvicorn
 from anyio import to_thread
 from fastapi import FastAPI
 from starlette.requests import Request
@@ -24,7 +24,6 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.container import Platform
-from app.core.clock import Clock
 from app.core.errors import DomainError
 from app.core.logging import bind
 from app.core.quiet_server import QuietServer, address_socket
@@ -34,44 +33,49 @@ from app.http import (
     admin_approval_api,
     admin_audit_api,
     admin_box_api,
+    admin_denied_api,
     admin_firm_key_api,
+    admin_front_api,
+    admin_host_api,
     admin_instance_api,
     admin_lifecycle_api,
+    admin_line_api,
     admin_migration_api,
     admin_operation_api,
     admin_probe_api,
+    admin_reconcile_api,
+    admin_rule_api,
     admin_server_api,
     admin_staff_api,
     admin_support_api,
-    holder_api,
-    instance_api,
     metrics_api,
     portal_access_api,
     portal_audit_api,
     portal_export_api,
+    portal_front_api,
+    portal_line_api,
+    portal_rule_api,
     portal_support_api,
     queue_api,
-    transfers,
 )
-from app.http.bounded_protocol import BoundedProtocol
 from app.http.cursor import CursorCodec
-from app.http.front_header import FRONT_WORD, TRUSTED_FRONT, read_front, refuse_certificate
-from app.http.inner_door import InnerDoor
+from app.http.entrance import TrustedFrontDoor, make_server, note_front
+from app.http.inner_door import PROBING, InnerDoor
+from app.http.instance_app import make_instance_app, new_app
 from app.http.openapi import ApiDescription
-from app.http.problem import problem_response, register_problem_handlers
+from app.http.problem import problem_response
 from app.http.problem_catalog import PROBLEM_KINDS
+from app.http.rule_caller import caller_of
 from app.http.trace import TraceLayer
-from app.operations.line import InstanceRuntime
+from app.operations.line import Address, InstanceRuntime
 from app.web.problem_page import create_problem_router
 from app.workers import FlushWorker, Loop, run_loop
 
 CONTROL_SEGMENTS: Final = frozenset({"admin", "metrics", "problems", "openapi"})
 PORTAL_SEGMENT: Final = "portal"
-_HEALTH: Final = frozenset({"/livez", "/readyz"})
 THREADS: Final = 128
 """Threads for blocking work. A database that hangs holds half of them at most: a quarter in it, and a quarter that
 wait to be let in (`app.core.db.MOST_AT_ONCE`)."""
-_VERSION: Final = "1.0.0"
 _OPERATIONS_EVERY_SECONDS: Final = 0.2
 _OPERATION_SWEEP_EVERY_SECONDS: Final = 1.0
 _SWEEP_EVERY_SECONDS: Final = 2.0
@@ -79,8 +83,15 @@ _FORGET_EVERY_SECONDS: Final = 3600.0
 _FOLLOW_EVERY_SECONDS: Final = 0.5
 """What another process changes about an instance is known here within a second."""
 _PUSH_EVERY_SECONDS: Final = 1.0
+_FRONTS_EVERY_SECONDS: Final = 0.2
+"""What anybody changes is in force at every load balancer within a second."""
 _BOXES_EVERY_SECONDS: Final = 1.0
 """How long a gateway that starts anew may lack boxes, and a change of a box goes untold. Our own decision."""
+_LINES_EVERY_SECONDS: Final = 0.5
+"""How long a line that is wanted has no process, or does not know what it is to serve. Our own decision."""
+_RECONCILE_EVERY_SECONDS: Final = 1.0
+"""A third of how long a part must be sick before it is healed (`Rails.patience`)."""
+_END_LINES_EVERY_SECONDS: Final = 1.0
 _EXPIRE_EVERY_SECONDS: Final = 60.0
 _SIGN_EVERY_SECONDS: Final = 30.0
 """Half of the minute within which a grown audit chain is signed. **Source:** operations reference §7.2."""
@@ -90,21 +101,16 @@ _log = logging.getLogger(__name__)
 
 def create_instance_app(platform: Platform) -> FastAPI:
     """What lines serve: web services and gateways of instances. One application for all lines of a process."""
-    app = _new_app(
+    return make_instance_app(
         platform.clock,
-        "wops instance API",
-        "License Central of one instance, for ERP and CRM systems and activation wizards.",
+        cursor_key=platform.key.derive("cursor"),
+        root_certificate=platform.fsb.root_certificate,
     )
-    app.state.cursors = CursorCodec(platform.key.derive("cursor"))
-    app.state.root_certificate = platform.fsb.root_certificate
-    for router in (instance_api.router, transfers.api, queue_api.api, holder_api.router):
-        app.include_router(router)
-    return app
 
 
 def create_control_app(platform: Platform) -> FastAPI:
     """What control serves: the admin API and the pages that explain problems."""
-    app = _new_app(
+    app = new_app(
         platform.clock,
         "wops admin API",
         "Running the fleet: customers, instances, contracts, access, operations.",
@@ -118,10 +124,17 @@ def create_control_app(platform: Platform) -> FastAPI:
     app.include_router(admin_access_api.router)
     app.include_router(admin_instance_api.router)
     app.include_router(admin_lifecycle_api.router)
+    app.include_router(admin_line_api.router)
     app.include_router(admin_migration_api.router)
     app.include_router(admin_operation_api.router)
     app.include_router(admin_probe_api.router)
+    app.include_router(admin_reconcile_api.router)
+    app.include_router(admin_rule_api.router)
     app.include_router(admin_server_api.router)
+    app.include_router(admin_host_api.instance_router)
+    app.include_router(admin_host_api.router)
+    app.include_router(admin_denied_api.router)
+    app.include_router(admin_front_api.router)
     app.include_router(admin_staff_api.router)
     app.include_router(admin_approval_api.router)
     app.include_router(admin_audit_api.router)
@@ -133,7 +146,7 @@ def create_control_app(platform: Platform) -> FastAPI:
 
 def create_portal_app(platform: Platform) -> FastAPI:
     """What customers look after their own instance with."""
-    app = _new_app(
+    app = new_app(
         platform.clock,
         "wops portal API",
         "A customer looks after his own instance: who may call it, and what has happened.",
@@ -143,23 +156,18 @@ def create_portal_app(platform: Platform) -> FastAPI:
     app.include_router(portal_access_api.router)
     app.include_router(portal_audit_api.router)
     app.include_router(portal_export_api.router)
+    app.include_router(portal_front_api.router)
+    app.include_router(portal_line_api.router)
+    app.include_router(portal_rule_api.router)
     app.include_router(portal_support_api.router)
     app.include_router(queue_api.portal)
     return app
 
 
-def _new_app(clock: Clock, title: str, description: str, *, for_staff: bool = False) -> FastAPI:
-    app = FastAPI(
-        title=title,
-        description=description,
-        version=_VERSION,
-        docs_url=None,
-        redoc_url=None,
-        openapi_url=None,
-        redirect_slashes=False,
-    )
-    register_problem_handlers(app, clock=clock, for_staff=for_staff)
-    return app
+class ServedElsewhere(DomainError):
+    """Lines in processes of their own serve instances, not control."""
+
+    code = "instance_served_elsewhere"
 
 
 class FrontDoor:
@@ -184,7 +192,7 @@ class FrontDoor:
         if scope["type"] != "http":
             return
         try:
-            _note_front(scope)
+            note_front(scope)
         except DomainError as error:
             await self._refuse(error, scope, receive, send)
             return
@@ -198,6 +206,12 @@ class FrontDoor:
             await self._control_app(scope, receive, send)
         elif segment == PORTAL_SEGMENT:
             await self._serve_portal(scope, receive, send)
+        elif self._platform.has_line_processes and PROBING not in scope:
+            bind(instance=segment)
+            elsewhere = ServedElsewhere(
+                "Lines in processes of their own serve instances; ask the load balancer."
+            )
+            await self._refuse(elsewhere, scope, receive, send)
         else:
             await self._serve_instance(segment, self._instance_app, scope, receive, send)
 
@@ -214,7 +228,7 @@ class FrontDoor:
     ) -> None:
         bind(instance=name)
         try:
-            scope["wops.instance"] = await self._find(name, scope["wops.request_id"])
+            scope["wops.instance"] = await self._find(name, app, scope)
             scope["wops.instance_name"] = name
         except Exception as error:
             await self._refuse(error, scope, receive, send)
@@ -227,18 +241,29 @@ class FrontDoor:
         refusal = problem_response(error, request_id=scope["wops.request_id"], clock=clock)
         await refusal(scope, receive, send)
 
-    async def _find(self, name: str, request_key: str) -> InstanceRuntime:
+    async def _find(self, name: str, app: ASGIApp, scope: Scope) -> InstanceRuntime:
         directory = self._platform.directory
-        address = directory.find(name, request_key=request_key)
+        # The portal and our own probe are no business of rules, nor of lines that are out of service.
+        address = directory.find_for_control(name)
         if address is None:
-            address = await to_thread.run_sync(lambda: directory.look_up(name, request_key=request_key))
+            await to_thread.run_sync(directory.look_up, name)
+            return await self._find(name, app, scope)
+        if app is self._instance_app and PROBING not in scope:
+            caller = await caller_of(scope, self._open, address) if directory.has_rules(name) else None
+            address = directory.find(name, request_key=scope["wops.request_id"], caller=caller) or address
         bind(line=address.line_id)
-        line = self._platform.line(address.line_id)
-        known = line.find(address.instance_id)
-        return known if known is not None else await to_thread.run_sync(line.open, address.instance_id)
+        known = self._platform.line(address.line_id).find(address.instance_id)
+        return known if known is not None else await to_thread.run_sync(self._open, address)
+
+    def _open(self, address: Address) -> InstanceRuntime:
+        return self._platform.line(address.line_id).open(address.instance_id)
 
     def inner_door(self) -> InnerDoor:
-        """This door, for the isolation probe."""
+        """This door, for the isolation probe.
+
+        Wherever lines work, the probe knocks here: what it tries are the routes and the instances' databases, which are
+        the same there, and no caller can come in as the probe does.
+        """
         return InnerDoor(self, (self._instance_app, self._portal_app))
 
     async def _livez(self, _request: Request) -> JSONResponse:
@@ -261,29 +286,6 @@ class LocalOperatorDoor:
         if scope["type"] == "http":
             scope["wops.local_operator"] = True
         await self._app(scope, receive, send)
-
-
-class TrustedFrontDoor:
-    """The same application behind the front's socket: only there is believed what the front says of a caller."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request that the front passes on."""
-        if scope["type"] == "http":
-            scope[TRUSTED_FRONT] = True
-        await self._app(scope, receive, send)
-
-
-def _note_front(scope: Scope) -> None:
-    """Keep what the trusted front says; refuse a caller who says it himself."""
-    if scope.get(TRUSTED_FRONT):
-        # Whether we live and are ready, the front asks for itself: then there is no caller to speak of.
-        if scope["path"] not in _HEALTH:
-            scope[FRONT_WORD] = read_front(scope["headers"])
-    else:
-        refuse_certificate(scope["headers"])
 
 
 class Server:
@@ -328,7 +330,7 @@ class Server:
         app = TraceLayer(front, clock=platform.clock)
         control_socket = _private_socket(platform.settings.control_socket)
         front_socket = _private_socket(platform.settings.front_socket)
-        servers = [_uvicorn(app), _uvicorn(LocalOperatorDoor(app)), _uvicorn(TrustedFrontDoor(app))]
+        servers = [make_server(app), make_server(LocalOperatorDoor(app)), make_server(TrustedFrontDoor(app))]
         flusher = FlushWorker()
         platform.on_work = flusher.wake
         serving = [
@@ -393,8 +395,12 @@ class Server:
             Loop("push", platform.push_config, _PUSH_EVERY_SECONDS),
             Loop("boxes", platform.boxes.keeper.look, _BOXES_EVERY_SECONDS, waits_first=True),
             Loop("tell_customers", platform.tell_customers, _PUSH_EVERY_SECONDS, waits_first=True),
+            Loop("lines", platform.keep_lines, _LINES_EVERY_SECONDS),
+            Loop("reconcile", platform.healer.turn, _RECONCILE_EVERY_SECONDS, waits_first=True),
+            Loop("end_lines", platform.end_lines, _END_LINES_EVERY_SECONDS, waits_first=True),
             Loop("expire", platform.expire_requests, _EXPIRE_EVERY_SECONDS),
             Loop("sign", platform.sign_checkpoints, _SIGN_EVERY_SECONDS, waits_first=True),
+            Loop("fronts", platform.fronts.turn, _FRONTS_EVERY_SECONDS),
             Loop("probe", platform.isolation_probe.run_unless_running, every_probe, waits_first=True),
         )
         return [asyncio.create_task(run_loop(loop, stop), name=loop.name) for loop in loops]
@@ -411,22 +417,6 @@ def _raise_first(ended: Sequence[object], too_early: Sequence[str]) -> None:
 async def _all_listening(servers: Sequence[QuietServer]) -> None:
     for server in servers:
         await server.listening.wait()
-
-
-def _uvicorn(app: ASGIApp) -> QuietServer:
-    config = uvicorn.Config(
-        app,
-        http=BoundedProtocol,
-        ws="none",
-        lifespan="off",
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        proxy_headers=False,
-        timeout_keep_alive=30,
-        timeout_graceful_shutdown=25,
-    )
-    return QuietServer(config)
 
 
 def _private_socket(path: Path) -> socket.socket:

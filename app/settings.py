@@ -51,6 +51,15 @@ class Settings(BaseSettings):
     )
     fsb_key: Path | None = Field(default=None, description="PEM file with its private key.")
     fsb_ca: Path | None = Field(default=None, description="PEM certificate of the gateway's authority.")
+    lines: Literal["embedded", "processes"] = Field(
+        default="embedded",
+        description="Where lines work: `embedded` in this process, or `processes` of their own behind the front.",
+    )
+    line_gateway: str | None = Field(
+        default=None,
+        description="Address of the gateway's surface for lines, if they work in processes and it is not beside that"
+        " of control: unix:/path/jobs.sock, https://host:port.",
+    )
     key_encryption_key: str | None = Field(
         default=None,
         description="32 bytes in base64 that wrap the keys of software boxes; without it, a file beside them.",
@@ -89,7 +98,30 @@ class Settings(BaseSettings):
         le=10_000,
         description="Connections to one database server from this process at most.",
     )
+    fronts: str = Field(
+        default="",
+        description="Load balancers whose directories are kept: `lb1=10.0.0.21:443; lb2=10.0.0.22:443`; more words say"
+        " where else they listen (`plain=`, `redirect=`), and where they are asked (`health=`, `peer=`).",
+    )
+    haproxy: str = Field(default="haproxy", description="HAProxy's program, by name or path.")
+    front_names: str = Field(
+        default="",
+        description="Host names and addresses that a certificate made here is to name, with commas.",
+    )
+    front_certificate: Path | None = Field(
+        default=None,
+        description="PEM file of the load balancers' own certificate and its chain; made here without it.",
+    )
+    front_key: Path | None = Field(default=None, description="PEM file with its private key.")
+    front_authorities: Path | None = Field(
+        default=None,
+        description="PEM file of the authorities that say whose a host name is; the operating system's without it.",
+    )
     url: str | None = Field(default=None, description="Address of a running platform, for the command line.")
+    authority: Path | None = Field(
+        default=None,
+        description="PEM file of who certifies that address, for the command line; the operating system's without it.",
+    )
     staff_token: str | None = Field(
         default=None, description="Staff token, for the command line.", repr=False
     )
@@ -115,6 +147,13 @@ class Settings(BaseSettings):
         if boxes in ("embedded", "processes") or boxes.startswith("unix:/") or _is_https_address(boxes):
             return boxes
         raise ValueError("must be embedded, processes, unix:/path or https://host:port")
+
+    @field_validator("line_gateway")
+    @classmethod
+    def _check_line_gateway(cls, address: str | None) -> str | None:
+        if address is None or address.startswith("unix:/") or _is_https_address(address):
+            return address
+        raise ValueError("must be unix:/path or https://host:port")
 
     @field_validator("key_encryption_key")
     @classmethod

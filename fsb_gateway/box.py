@@ -3,7 +3,8 @@
     start ──► adopt one that is there already, or start one ──► ended ──► pause (0.1 s … 30 s) ──► again
 
 A process is signalled through a descriptor of it (pidfd), never by a number that may be another's by now. Boxes'
-processes outlive a gateway that is killed; the next gateway finds them at their sockets.
+processes outlive a gateway that is killed; the next gateway finds them at their sockets. Lines are kept running by the
+same means (`tenancy.runner`).
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ _STOP_GRACE: Final = timedelta(seconds=10)
 _ASK_SECONDS: Final = 5.0
 # **Source:** unix(7): `struct ucred` is pid, uid, gid.
 _CREDENTIALS = struct.Struct("3i")
+# Children that were let go: as long as they are known here, nobody complains that they still run.
+_RELEASED: Final[list[subprocess.Popen[bytes]]] = []
 
 
 class Process:
@@ -57,14 +60,21 @@ class Process:
         asyncio.get_running_loop().add_reader(descriptor, self._notice_end)
 
     @classmethod
-    def start(cls, command: Sequence[str]) -> Process:
-        """Start a program in a session of its own; of this one's it has standard error only, for its log.
+    def start(cls, command: Sequence[str], *, log_file: Path | None = None) -> Process:
+        """Start a program in a session of its own.
+
+        Args:
+            log_file: gets its standard error; without it, that goes where this process's own goes.
 
         Raises:
             OSError: it cannot be started.
         """
         nowhere = subprocess.DEVNULL
-        child = subprocess.Popen(command, stdin=nowhere, stdout=nowhere, start_new_session=True)
+        with contextlib.ExitStack() as stack:
+            log = None if log_file is None else stack.enter_context(log_file.open("ab"))
+            child = subprocess.Popen(
+                command, stdin=nowhere, stdout=nowhere, stderr=log, start_new_session=True
+            )
         # Nobody has waited for it yet, so that the number is its own.
         return cls(os.pidfd_open(child.pid), child.pid, child)
 
@@ -89,6 +99,15 @@ class Process:
             self.signal(signal.SIGKILL)
             await self._ended.wait()
 
+    def release(self) -> None:
+        """Look at it no longer: it goes on, and whoever adopts it next has it."""
+        if not self._ended.is_set():
+            asyncio.get_running_loop().remove_reader(self._descriptor)
+            os.close(self._descriptor)
+            self._ended.set()
+            if self._child is not None:
+                _RELEASED.append(self._child)
+
     def _notice_end(self) -> None:
         asyncio.get_running_loop().remove_reader(self._descriptor)
         os.close(self._descriptor)
@@ -107,6 +126,7 @@ class Supervised:
         *,
         clock: Clock,
         adopt: Callable[[], Awaitable[Process | None]] | None = None,
+        log_file: Path | None = None,
     ) -> None:
         """Not running yet.
 
@@ -114,16 +134,20 @@ class Supervised:
             name: for the log.
             command: program and arguments; seen by everybody on this machine, so no secrets.
             adopt: gives a process that does this already, if there is one.
+            log_file: gets its standard error; without it, that goes where this process's own goes.
         """
         self._name = name
+        self._log_file = log_file
         self._command = command
         self._clock = clock
         self._adopt = adopt
         self._process: Process | None = None
         self._stopping = asyncio.Event()
+        self._at_once = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.restarts = 0
         self.retry_at: datetime | None = None
+        self.ended_with: int | None = None
 
     @property
     def pid(self) -> int | None:
@@ -139,6 +163,26 @@ class Supervised:
         """End it without asking; it is started again."""
         if self._process is not None:
             self._process.signal(signal.SIGKILL)
+
+    def restart(self) -> None:
+        """End it without asking and start it anew at once, also while it waits for its next start."""
+        self._at_once.set()
+        self.kill()
+
+    async def finish(self, within: timedelta) -> None:
+        """Start it no more, and wait a while until it has ended by itself."""
+        self._stopping.set()
+        if self._task is not None:
+            await asyncio.wait({self._task}, timeout=within.total_seconds())
+
+    async def release(self) -> None:
+        """Look after it no longer: it goes on as it is."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        if self._process is not None:
+            self._process.release()
+            self._process = None
 
     async def stop(self, grace: timedelta = _STOP_GRACE) -> None:
         """End it, and start it no more; safe to repeat."""
@@ -157,23 +201,25 @@ class Supervised:
                 return
             if self._clock.monotonic() - began >= _LIVED_SECONDS:
                 pause = _PAUSE_SECONDS[0]
-            await self._pause(pause)
-            pause = min(2 * pause, _PAUSE_SECONDS[1])
-            self.restarts += 1
+            if not self._at_once.is_set():
+                await self._pause(pause)
+                pause = min(2 * pause, _PAUSE_SECONDS[1])
+                self.restarts += 1
+            self._at_once.clear()
 
     async def _run_once(self) -> None:
         adopted = await self._adopt() if self._adopt else None
         if adopted is None and self._stopping.is_set():
             return
         try:
-            self._process = adopted or Process.start(self._command)
+            self._process = adopted or Process.start(self._command, log_file=self._log_file)
         except OSError:
             _log.exception("%s cannot be started", self._name)
             return
         if self._stopping.is_set():
             # `stop` came while there was no process to stop.
             await self._process.stop(_STOP_GRACE)
-        status = await self._process.ended()
+        self.ended_with = status = await self._process.ended()
         self._process = None
         if not self._stopping.is_set():
             extra = {"exit_status": status, "restarts": self.restarts}
@@ -181,8 +227,12 @@ class Supervised:
 
     async def _pause(self, seconds: float) -> None:
         self.retry_at = self._clock.now() + timedelta(seconds=seconds)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), seconds)
+        waits = [asyncio.ensure_future(each.wait()) for each in (self._stopping, self._at_once)]
+        try:
+            await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in waits:
+                each.cancel()
         self.retry_at = None
 
 
@@ -273,10 +323,7 @@ def _ask(path: Path, box: str) -> tuple[int, int, Literal["usable", "other", "si
         connection.settimeout(_ASK_SECONDS)
         try:
             connection.connect(short_path(path))
-            pid = _CREDENTIALS.unpack(
-                connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-            )[0]
-            descriptor = os.pidfd_open(pid)
+            descriptor, pid = open_peer(connection)
         except (OSError, OverflowError):
             return None
         try:
@@ -286,7 +333,7 @@ def _ask(path: Path, box: str) -> tuple[int, int, Literal["usable", "other", "si
                 is_usable = (identity.protocol, identity.box) == (PROTOCOL, box)
                 return descriptor, pid, "usable" if is_usable else "other"
         except TimeoutError:
-            if _is_connected(connection):
+            if is_connected(connection):
                 return descriptor, pid, "silent"
         except (OSError, FsbProtocolError):
             pass
@@ -310,7 +357,20 @@ def _read_identity(connection: socket.socket) -> Identity:
     raise ConnectionResetError("the box hung up")
 
 
-def _is_connected(connection: socket.socket) -> bool:
+def open_peer(connection: socket.socket) -> tuple[int, int]:
+    """Who listens at the other end of a Unix socket: a descriptor of that process, and its number.
+
+    Unless it answers, or `is_connected`, after that, the number may have been another's by the time it was opened.
+
+    Raises:
+        OSError, OverflowError: it has ended.
+    """
+    found = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    pid = _CREDENTIALS.unpack(found)[0]
+    return os.pidfd_open(pid), pid
+
+
+def is_connected(connection: socket.socket) -> bool:
     """Whether the process at the other end still lives, though it says nothing."""
     poll = select.poll()
     poll.register(connection, select.POLLIN)

@@ -1,6 +1,6 @@
 """Which line serves a request. Pure.
 
-The embedded front door calls it, and HAProxy's maps will be compiled from the same table.
+The embedded front door calls it; HAProxy draws lots by the same weights.
 
 Weighted rendezvous hashing: every line draws a number from the request key, the best draw wins. A line that
 goes away moves only its own keys, and each of the others gets its weight's share of them.

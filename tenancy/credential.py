@@ -61,6 +61,10 @@ class CredentialKey:
         message = b"%d:%b:%b" % (len(named), named, secret.encode(errors="surrogatepass"))
         return hmac.digest(self._key, message, "sha256").hex()
 
+    def for_lines(self) -> bytes:
+        """What a line in a process of its own needs to check secrets: the key itself, 32 bytes."""
+        return self._key
+
     def derive(self, purpose: str) -> bytes:
         """A key for another purpose, 32 bytes; says nothing about this one."""
         return hmac.new(self._key, f"derive:{purpose}".encode(), hashlib.sha256).digest()
@@ -75,11 +79,14 @@ class CredentialKey:
         )
 
 
-def credential_key(path: Path, *, may_create: bool = True) -> CredentialKey:
+def credential_key(
+    path: Path, *, may_create: bool = True, opens: str = "every staff token and client secret"
+) -> CredentialKey:
     """Read the credential key; make it first if there is none. Two processes at once end up with the same key.
 
     Args:
         may_create: false when a platform database exists already: a new key would shut out everybody in it.
+        opens: what is lost with it, for people.
 
     Raises:
         CredentialKeyMissing: there is none and it must not be made.
@@ -90,7 +97,7 @@ def credential_key(path: Path, *, may_create: bool = True) -> CredentialKey:
         return _read_key(path)
     if not may_create:
         raise CredentialKeyMissing(
-            f"{path.name} is gone, and with it every staff token and client secret: restore it from the backup.",
+            f"{path.name} is gone, and with it {opens}: restore it from the backup.",
             file=path.name,
         )
     create_file(path, secrets.token_bytes(_KEY_BYTES))

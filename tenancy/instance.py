@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
@@ -166,11 +167,24 @@ class InstanceService:
 
 
 class InstanceOpener:
-    """Opens the databases of instances for the services. Thread-safe, blocking."""
+    """Opens the databases of instances for the services. Thread-safe, blocking.
 
-    def __init__(self, db: Database, databases: InstanceDatabases) -> None:
+    Args:
+        db: the platform database.
+        databases: of the instances.
+        on_access: told of an instance whose access has been changed here; quick.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        databases: InstanceDatabases,
+        *,
+        on_access: Callable[[InstanceId], None] = lambda _instance_id: None,
+    ) -> None:
         self._db = db
         self._databases = databases
+        self.note_access = on_access
 
     def open_ready(self, instance_id: InstanceId) -> tuple[Instance, Database]:
         """An instance that has been provisioned, frozen and ended ones too, and its database.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from app.core.ids import InstanceId, LineId
@@ -15,7 +15,7 @@ from tenancy.server.record import Server, ServerKind
 
 SHARED_POOL = "shared"
 SHARED_LINE = LineId("shared-1")
-_MOST_LINES = 32
+MOST_LINES = 32
 """More lines than servers anybody rents; keeps a typing error from placing thousands. Our own decision."""
 
 
@@ -61,7 +61,7 @@ def check_lines(edition: Edition, lines: int) -> None:
             minimum=edition.min_lines,
             lines=lines,
         )
-    most = min(edition.max_lines or _MOST_LINES, _MOST_LINES)
+    most = min(edition.max_lines or MOST_LINES, MOST_LINES)
     if lines > most:
         raise LinesTooMany(f"{edition.name_en} has at most {most} line(s).", maximum=most, lines=lines)
 
@@ -169,6 +169,25 @@ def choose_servers(
     if purpose == "shared":
         return (min(fit, key=lambda each: (each.used / each.capacity, each.name)),)
     return _spread(fit, needed)
+
+
+def choose_another_server(
+    servers: Sequence[Server], edition: Edition, *, placed: Sequence[Server], country: str
+) -> Server:
+    """As `choose_servers`, for one line more: on a site where the instance has none yet, if there is one.
+
+    Args:
+        placed: the servers that the instance has.
+
+    Raises:
+        CapacityExhausted: there is none.
+    """
+    sites = {each.site for each in placed}
+    elsewhere = [replace(each, used=each.capacity) if each.site in sites else each for each in servers]
+    try:
+        return choose_servers(elsewhere, edition, lines=1, country=country)[0]
+    except CapacityExhausted:
+        return choose_servers(servers, edition, lines=1, country=country)[0]
 
 
 def _spread(servers: Sequence[Server], needed: int) -> tuple[Server, ...]:

@@ -107,7 +107,7 @@ server = Table(
     # Directory, or host:port.
     Column("address", String(512), nullable=False),
     Column("admin_user", LABEL, nullable=True),
-    # AES-GCM under a key derived from the credential key, bound to the server's id.
+    # AES-GCM under a key derived from the seal's own, bound to the server's id.
     Column("admin_password", Text, nullable=True),
     # PEM of the CA that the server's certificate comes from; NULL: the connection is not encrypted.
     Column("tls_ca", Text, nullable=True),
@@ -134,7 +134,7 @@ instance_database = Table(
     # Of a file or a database: made from the instance's id, never from what somebody typed.
     Column("database_name", LABEL, nullable=False, unique=True),
     Column("user_name", LABEL, nullable=True),
-    # AES-GCM under a key derived from the credential key, bound to the instance's id; NULL on SQLite.
+    # AES-GCM under a key derived from the seal's own, bound to the instance's id; NULL on SQLite.
     Column("password", Text, nullable=True),
     Column("created_at_us", BigInteger, nullable=False),
 )

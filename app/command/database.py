@@ -10,7 +10,7 @@ from app.core.db import Database
 from app.settings import Settings
 from tenancy.credential import credential_key
 from tenancy.database.placed import PlacedDatabases
-from tenancy.database.sealing import PasswordSeal
+from tenancy.database.sealing import SEAL_KEY, PasswordSeal, seal_key
 
 
 @contextmanager
@@ -23,6 +23,9 @@ def open_databases(settings: Settings) -> Iterator[tuple[Database, PlacedDatabas
     data_dir, clock = settings.data_dir.resolve(), SystemClock()
     key = credential_key(data_dir / "credential.key", may_create=False)
     with closing(Database(settings.platform_url, clock=clock)) as platform_db:
-        databases = PlacedDatabases(platform_db, data_dir=data_dir, seal=PasswordSeal(key), clock=clock)
+        path = data_dir / SEAL_KEY
+        # Before the first start of this version there is none, and nothing sealed under it.
+        seal = PasswordSeal(seal_key(path), former=key) if path.exists() else PasswordSeal(key)
+        databases = PlacedDatabases(platform_db, data_dir=data_dir, seal=seal, clock=clock)
         with closing(databases):
             yield platform_db, databases

@@ -55,6 +55,12 @@ def set_up_demo(api: ApiSession, *, tell: Callable[[str], None]) -> list[DemoAcc
     """
     present = {str(each["name"]): each for each in api.get_all("/admin/v1/instances")}
     missing = [each for each in INSTANCES if each.name not in present]
+    for each in INSTANCES:
+        found = present.get(each.name)
+        # Whoever asked for it before was interrupted.
+        if found is not None and found["state"] == "provisioning":
+            tell(f"waiting for {each.name}")
+            _wait_until_made(api, str(found["instance_id"]))
     if missing:
         customer_id = _customer_id(api)
         ordered = []
@@ -66,6 +72,11 @@ def set_up_demo(api: ApiSession, *, tell: Callable[[str], None]) -> list[DemoAcc
             wait_for_operation(api, operation_id, quiet=True)
         present = {str(each["name"]): each for each in api.get_all("/admin/v1/instances")}
     return [_access(api, each, str(present[each.name]["instance_id"])) for each in INSTANCES]
+
+
+def _wait_until_made(api: ApiSession, instance_id: str) -> None:
+    for operation in api.get_all("/admin/v1/operations", object_id=instance_id):
+        wait_for_operation(api, str(operation["operation_id"]), quiet=True)
 
 
 def _customer_id(api: ApiSession) -> str:

@@ -67,8 +67,11 @@ def admin_session(
     if token is not None and not token.strip():
         raise InputInvalid("The staff token is empty. Leave WOPS_STAFF_TOKEN out to be local.", field="token")
     if settings.url is not None:
-        return ApiSession(settings.url, bearer=token, reason=reason)
-    return ApiSession("http://control", socket=settings.control_socket, bearer=token, reason=reason)
+        session = ApiSession(settings.url, bearer=token, authority=settings.authority)
+    else:
+        session = ApiSession("http://control", socket=settings.control_socket, bearer=token)
+    session.reason = reason
+    return session
 
 
 def served_address(url: str | None, data_dir: Path | None) -> str:

@@ -80,11 +80,20 @@ class Story:
     Args:
         staff: a session as staff.
         base_url: where instances are served.
+        authority: who certifies that address.
     """
 
-    def __init__(self, staff: ApiSession, *, base_url: str, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        staff: ApiSession,
+        *,
+        base_url: str,
+        authority: Path | None = None,
+        clock: Clock | None = None,
+    ) -> None:
         self._staff = staff
         self._base_url = base_url
+        self._authority = authority
         self._clock = clock or SystemClock()
         self._step = 0
 
@@ -112,7 +121,7 @@ class Story:
         name = f"walk-{new_id('w')[-8:]}"
         made = self._staff.post(clients, {"name": name, "scopes": ["read", "orders", "licenses"]}).object()
         client = cast(JsonObject, made["client"])
-        with ApiSession(self._base_url, basic=(str(client["username"]), str(made["secret"]))) as erp:
+        with self._session(basic=(str(client["username"]), str(made["secret"]))) as erp:
             try:
                 yield Vendor(
                     name=instance.name,
@@ -125,13 +134,15 @@ class Story:
             finally:
                 self._staff.post(f"{clients}/{client['client_id']}:disable", {})
 
+    def _session(self, *, basic: tuple[str, str] | None = None) -> ApiSession:
+        return ApiSession(self._base_url, basic=basic, authority=self._authority)
+
     def _visit(self, vendor: Vendor) -> None:
         before = vendor.usage()
         self._check_access(vendor)
         with tempfile.TemporaryDirectory() as folder:
             ticket = self._order(vendor)
-            holder = ApiSession(self._base_url)
-            with holder:
+            with self._session() as holder:
                 self._collect_and_return(vendor, holder, ticket, Path(folder) / "container.wbc")
             if vendor.has_web_services:
                 self._look_at_events(vendor, ticket)
@@ -146,7 +157,7 @@ class Story:
             self._refused(
                 "the ERP calls a web service", "edition_feature_unavailable", lambda: vendor.erp.get(path)
             )
-        with ApiSession(self._base_url, basic=("nobody", "wrong")) as stranger:
+        with self._session(basic=("nobody", "wrong")) as stranger:
             self._refused("a stranger calls it", "instance_not_found", lambda: stranger.get(path))
 
     def _order(self, vendor: Vendor) -> str:

@@ -10,6 +10,7 @@ from datetime import timedelta
 
 from anyio import to_thread
 
+from app.cluster.place import refuse_cluster
 from app.command.demo import DemoAccess, set_up_demo
 from app.command.output import err, line, out, show
 from app.command.story import Story
@@ -33,13 +34,20 @@ _MADE_BEFORE = "(made before; `wops admin client rotate` makes a new secret)"
 
 
 class Up:
-    """One run of `wops up`."""
+    """One run of `wops up`.
 
-    def __init__(self, settings: Settings, *, demo: bool, walk: bool, as_json: bool) -> None:
+    Args:
+        is_part: of a cluster, which tells people what there is to tell.
+    """
+
+    def __init__(
+        self, settings: Settings, *, demo: bool, walk: bool, as_json: bool, is_part: bool = False
+    ) -> None:
         self._settings = settings
         self._demo = demo or walk
         self._walk = walk
         self._as_json = as_json
+        self._is_part = is_part
         self._platform = Platform(settings)
         self._server = Server(self._platform, on_ready=self._on_ready)
         self._failed: DomainError | None = None
@@ -54,6 +62,8 @@ class Up:
             OSError: the data directory cannot be used, or the address.
         """
         # The mask is the process's own: one command, one platform.
+        if not self._is_part:
+            refuse_cluster(self._settings.data_dir)
         os.umask(PRIVATE_UMASK)
         make_private(self._settings.data_dir)
         loop = asyncio.get_running_loop()
@@ -77,9 +87,10 @@ class Up:
         self._announced = True
         self._tell_trouble()
         try:
-            token = await to_thread.run_sync(self._first_token)
-            access = await to_thread.run_sync(self._prepare) if self._demo else []
-            self._print(address, token, access)
+            if not self._is_part:
+                token = await to_thread.run_sync(self._first_token)
+                access = await to_thread.run_sync(self._prepare) if self._demo else []
+                self._print(address, token, access)
             # Off since the command began: what is there by now is looked through no more, what comes is.
             gc.freeze()
             gc.enable()
@@ -134,7 +145,7 @@ class Up:
         if token is not None:
             out.print(line("staff token, shown this once: ", (token, "yellow")))
         if access:
-            _print_access(address, access)
+            print_access(address, access)
         if self._demo and not self._walk:
             out.print(line("In another terminal, ", ("wops demo", "bold"), " walks through the story."))
 
@@ -150,7 +161,8 @@ def _described(address: str, token: str | None, access: list[DemoAccess]) -> Jso
     }
 
 
-def _print_access(address: str, access: list[DemoAccess]) -> None:
+def print_access(address: str, access: list[DemoAccess]) -> None:
+    """Print how to reach the demo instances."""
     out.print("\nDemo instances, with API clients for their web services; a secret is shown this once:")
     for each in access:
         out.print(line("  ", (each.name, "bold"), f" ({each.edition})  {address}/{each.name}"))

@@ -73,6 +73,7 @@ class ConnectionBudget:
         wait_seconds: float = _WAIT_SECONDS,
     ) -> None:
         self.limit = limit
+        self._per_database = per_database
         self.per_database = min(per_database, limit)
         self._wait_seconds = wait_seconds
         # Reentrant: a connection that somebody lost comes back whenever the garbage collector finds it.
@@ -127,14 +128,28 @@ class ConnectionBudget:
             self._serve()
 
     def put_idle(self, pool: SharedPool, record: ConnectionPoolEntry) -> bool:
-        """Take back a connection that can be used again. False if its pool was renewed since: then close it."""
+        """Take back a connection that can be used again. False: close it, the pool was renewed or is too large."""
         with self._lock:
-            if pool.generation_of(record) != pool.generation:
+            if pool.generation_of(record) != pool.generation or self._open > self.limit:
                 return False
             pool.idle.append(record)
             self._idle[record] = pool
             self._serve()
             return True
+
+    def resize(self, limit: int) -> None:
+        """Allow more or fewer connections from now on; those in use beyond that are closed as they come back."""
+        surplus: list[tuple[SharedPool, ConnectionPoolEntry]] = []
+        with self._lock:
+            self.limit = limit
+            self.per_database = min(self._per_database, limit)
+            while self._idle and self._open - len(surplus) > limit:
+                record, owner = self._idle.popitem(last=False)
+                owner.idle.remove(record)
+                surplus.append((owner, record))
+            self._serve()
+        for owner, record in surplus:
+            owner.discard(record)
 
     def renew(self, pool: SharedPool) -> None:
         """Whatever the pool has made so far is closed when it comes back."""
@@ -217,7 +232,7 @@ class SharedPool(Pool):
     def dispose(self) -> None:
         """Close all idle connections."""
         for record in self.budget.take_idle(self):
-            self._close(record)
+            self.discard(record)
 
     def status(self) -> str:
         """For logs."""
@@ -253,9 +268,10 @@ class SharedPool(Pool):
     def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
         # A broken connection is gone: what stays open in its place would be a place that nobody uses.
         if record.dbapi_connection is None or not self.budget.put_idle(self, record):
-            self._close(record)
+            self.discard(record)
 
-    def _close(self, record: ConnectionPoolEntry) -> None:
+    def discard(self, record: ConnectionPoolEntry) -> None:
+        """Close a connection that nobody uses."""
         try:
             record.close()
         finally:

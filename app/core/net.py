@@ -8,6 +8,8 @@ NetError
 
 from __future__ import annotations
 
+import socket as connection
+import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,10 +100,12 @@ class ApiSession:
         socket: a Unix socket to go through instead of the address.
         bearer: staff token.
         basic: user name and secret of an API client.
-        reason: why things are changed; goes with every request that is not a reading one.
+        timeout_seconds: how long to wait for each step of an answer.
+        authority: PEM file of who certifies the platform's address; the operating system's authorities without it.
 
     Raises:
-        InputInvalid: that is no address, or the token has other than ASCII characters.
+        InputInvalid: that is no address, the token has other than ASCII characters, or the file holds no certificate.
+        OSError: the file cannot be read.
     """
 
     def __init__(
@@ -111,21 +115,25 @@ class ApiSession:
         socket: Path | None = None,
         bearer: str | None = None,
         basic: tuple[str, str] | None = None,
-        reason: str | None = None,
+        timeout_seconds: float = _TIMEOUT_SECONDS,
+        authority: Path | None = None,
     ) -> None:
         _check_address(base_url)
         transport = httpx.HTTPTransport(uds=str(socket)) if socket is not None else None
         if bearer is not None and not (bearer.isascii() and bearer.isprintable()):
             raise InputInvalid("A staff token has letters, digits, `-` and `_` only.", field="token")
         headers = {"Authorization": f"Bearer {bearer}"} if bearer is not None else {}
-        self._change_headers = {_REASON: quote(reason, safe="")} if reason else {}
+        self.reason: str | None = None
+        """Why things are changed; goes with every request that is not a reading one."""
         self._where = base_url if socket is None else str(socket)
+        self._socket = socket
         self._client = httpx.Client(
             base_url=base_url,
             transport=transport,
             headers=headers,
             auth=basic,
-            timeout=_TIMEOUT_SECONDS,
+            timeout=timeout_seconds,
+            verify=True if authority is None else _trusting(authority),
             trust_env=False,
         )
 
@@ -187,9 +195,10 @@ class ApiSession:
             headers["If-Match"] = if_match
         return self._send("POST", path, body=body, headers=headers)
 
-    def put(self, path: str, body: JsonObject, *, if_match: str) -> Reply:
-        """Replace a version of something."""
-        return self._send("PUT", path, body=body, headers={"If-Match": if_match})
+    def put(self, path: str, body: JsonObject, *, if_match: str | None = None) -> Reply:
+        """Replace something, or the version of it where one is asked for."""
+        headers = {} if if_match is None else {"If-Match": if_match}
+        return self._send("PUT", path, body=body, headers=headers)
 
     def patch(self, path: str, body: JsonObject, *, if_match: str) -> Reply:
         """Change parts of a version of something."""
@@ -209,17 +218,44 @@ class ApiSession:
         query: Mapping[str, str | int] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Reply:
-        sent = dict(headers or {}) if method == "GET" else {**self._change_headers, **(headers or {})}
+        sent = dict(headers or {})
+        if self.reason and method != "GET":
+            sent[_REASON] = quote(self.reason, safe="")
+        self._knock()
         try:
             answer = self._client.request(method, path, json=body, params=query or None, headers=sent)
         except httpx.InvalidURL as error:
             raise InputInvalid(f"{path[:_EXCERPT]!r} cannot be asked for.", field="path") from error
         except httpx.HTTPError as error:
-            raise NetUnavailable(f"Nobody answers at {self._where}. Is `wops up` running?") from error
+            raise NetUnavailable(_why(error, self._where)) from error
         content = _content(answer)
         if answer.status_code >= 400:
             raise _rejected(answer.status_code, content)
         return Reply(status=answer.status_code, headers=answer.headers, body=content)
+
+    def _knock(self) -> None:
+        """Look whether anybody listens at the socket: httpcore 1.0 leaves its own open when nobody does."""
+        if self._socket is None:
+            return
+        with connection.socket(connection.AF_UNIX) as caller:
+            caller.settimeout(self._client.timeout.connect)
+            try:
+                caller.connect(str(self._socket))
+            except OSError as error:
+                raise NetUnavailable(f"Nobody answers at {self._where}. Is `wops up` running?") from error
+
+
+def _trusting(authority: Path) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=authority)
+    except ssl.SSLError as error:
+        raise InputInvalid(f"{authority} holds no certificate in PEM.", field="authority") from error
+
+
+def _why(error: httpx.HTTPError, where: str) -> str:
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return f"The certificate of {where} is not trusted here; name the PEM file of its authority in WOPS_AUTHORITY."
+    return f"Nobody answers at {where}. Is `wops up` running?"
 
 
 def _check_address(base_url: str) -> None:

@@ -104,6 +104,7 @@ class AccessWork:
             secret=body.secret,
             secret_is_right=body.secret_is_right,
             certificate=None if body.certificate is None else read_pem_der(body.certificate),
+            verification=body.verification,
             scope=body.scope,
         )
         access = platform_of(self.request).access

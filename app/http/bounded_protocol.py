@@ -55,9 +55,13 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Measure a header."""
+        """Measure a header; a trailer, which comes behind the body, is left out.
+
+        The server would put it beside the headers, as if it had been there when whoever is in front looked at them.
+        """
         self._measure(len(name) + len(value))
-        super().on_header(name, value)
+        if not self._in_body:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """The head has ended; a body has its own limit."""

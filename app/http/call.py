@@ -47,6 +47,7 @@ from editions import (
 )
 from tenancy import Address, Admitted, BasicCredentials, CallerCredentials, Principal, Scope
 from tenancy.access.rate import RateState, limit_field, policy_field
+from tenancy.access.revocation.verification import Verification
 
 PROCESSED: Final = frozenset({404, 409, 412})
 """Refusals that a service has worked out; together with every answer below 400 they count."""
@@ -253,13 +254,18 @@ async def admit(request: Request, runtime: InstanceRuntime) -> Admitted:
         AccessDenied, TooManyFailures, InstanceNotFound: see `tenancy.AccessCache.check`.
     """
     peer, basic, certificate = peer_of(request), basic_of(request), certificate_of(request)
+    verification = verification_of(request)
     counted = PROBING not in request.scope
     admitted = None
     if counted:
-        admitted = runtime.access.check_held(peer=peer, basic=basic, certificate=certificate)
+        admitted = runtime.access.check_held(
+            peer=peer, basic=basic, certificate=certificate, verification=verification
+        )
     if admitted is None:
         admitted = await to_thread.run_sync(
-            lambda: runtime.access.check(peer=peer, basic=basic, certificate=certificate, counted=counted)
+            lambda: runtime.access.check(
+                peer=peer, basic=basic, certificate=certificate, verification=verification, counted=counted
+            )
         )
     request.scope["wops.principal"] = admitted.principal.name
     bind(principal=admitted.principal.name)
@@ -303,7 +309,10 @@ def call_of(request: Request) -> Call:
 def credentials_of(request: Request) -> CallerCredentials:
     """Everything by which a call may be let in."""
     return CallerCredentials(
-        peer=peer_of(request), basic=basic_of(request), certificate=certificate_of(request)
+        peer=peer_of(request),
+        basic=basic_of(request),
+        certificate=certificate_of(request),
+        verification=verification_of(request),
     )
 
 
@@ -311,6 +320,12 @@ def certificate_of(request: Request) -> bytes | None:
     """The caller's client certificate (DER), if the trusted front named one."""
     front: FrontWord | None = request.scope.get(FRONT_WORD)
     return None if front is None else front.certificate
+
+
+def verification_of(request: Request) -> Verification:
+    """What the trusted front found when it checked the certificate."""
+    front: FrontWord | None = request.scope.get(FRONT_WORD)
+    return "good" if front is None else front.verification
 
 
 def peer_of(request: Request) -> Address:

@@ -2,7 +2,8 @@
 
 The front terminates TLS. On its own socket it replaces whatever the caller sent in these fields; on every other
 listener they are worth nothing: `Client-Cert` is refused there, because whoever sends it is mistaken or lying,
-and `Forwarded` is not looked at.
+and `Forwarded` is not looked at. `Client-Cert-Verify` is our own: two codes of OpenSSL, of the certificate and of
+those above it.
 
 **Source:** RFC 9440 §2 (`Client-Cert`, a byte sequence of RFC 9651 §3.3.5), RFC 7239 §4 and §6 (`Forwarded`).
 """
@@ -19,6 +20,7 @@ from typing import Final
 
 from app.core.errors import DomainError
 from tenancy.access.policy import Address
+from tenancy.access.revocation.verification import Verification, judge_codes
 
 FRONT_WORD: Final = "wops.front_word"
 """Where the front door leaves what the trusted front says, in the scope of a request."""
@@ -26,6 +28,8 @@ TRUSTED_FRONT: Final = "wops.trusted_front"
 """Marks the scope of a request that came in by the front's own socket."""
 _CERT: Final = b"client-cert"
 _CHAIN: Final = b"client-cert-chain"
+_VERIFY: Final = b"client-cert-verify"
+_FRONT_ALONE: Final = (_CERT, _CHAIN, _VERIFY)
 _FORWARDED: Final = b"forwarded"
 _CERT_MAX: Final = 24 * 1024
 """Characters; a certificate of 16 KiB in base64. Those in use have 1 to 4 KiB. Our own decision."""
@@ -37,6 +41,9 @@ _NODE: Final = re.compile(
 )
 
 
+_CODES: Final = re.compile(r"(\d{1,3}),(\d{1,3})")
+
+
 class ClientCertNotAccepted(DomainError):
     """A caller sent `Client-Cert` himself; only the trusted front may."""
 
@@ -44,7 +51,7 @@ class ClientCertNotAccepted(DomainError):
 
 
 class ClientCertMalformed(DomainError):
-    """The front sent a `Client-Cert` that is no byte sequence."""
+    """The front sent a `Client-Cert` that is no byte sequence, or a `Client-Cert-Verify` that is no two codes."""
 
     code = "client_cert_malformed"
 
@@ -61,10 +68,12 @@ class FrontWord:
 
     Attributes:
         certificate: DER; None if he has none. The front has checked that he holds its key.
+        verification: what else it found; a front that says nothing lets only good ones pass.
     """
 
     peer: Address
     certificate: bytes | None
+    verification: Verification = "good"
 
 
 def refuse_certificate(headers: Iterable[tuple[bytes, bytes]]) -> None:
@@ -74,7 +83,7 @@ def refuse_certificate(headers: Iterable[tuple[bytes, bytes]]) -> None:
         ClientCertNotAccepted: it does.
     """
     for name, _ in headers:
-        if name in (_CERT, _CHAIN):
+        if name in _FRONT_ALONE:
             raise ClientCertNotAccepted(
                 "Client-Cert is believed from the load balancer only; connect with the certificate itself.",
                 header=name.decode(),
@@ -86,10 +95,12 @@ def read_front(headers: Sequence[tuple[bytes, bytes]]) -> FrontWord:
 
     Raises:
         ForwardedInvalid: not exactly one `Forwarded` with one element that names an address.
-        ClientCertMalformed: `Client-Cert` more than once, or no byte sequence.
+        ClientCertMalformed: `Client-Cert` more than once, or no byte sequence; `Client-Cert-Verify` likewise.
     """
     return FrontWord(
-        peer=_peer(_values(headers, _FORWARDED)), certificate=_certificate(_values(headers, _CERT))
+        peer=_peer(_values(headers, _FORWARDED)),
+        certificate=_certificate(_values(headers, _CERT)),
+        verification=_verification(_values(headers, _VERIFY)),
     )
 
 
@@ -119,3 +130,12 @@ def _certificate(values: list[str]) -> bytes | None:
         except binascii.Error:
             pass
     raise ClientCertMalformed("Client-Cert holds one byte sequence (RFC 9440): base64 between colons.")
+
+
+def _verification(values: list[str]) -> Verification:
+    if not values:
+        return "good"
+    codes = _CODES.fullmatch(values[0]) if len(values) == 1 else None
+    if codes is None:
+        raise ClientCertMalformed("Client-Cert-Verify holds two codes: 0,0 for a certificate that is good.")
+    return judge_codes(int(codes[1]), int(codes[2]))

@@ -16,19 +16,26 @@ from typing import Final
 
 from app.core.errors import DomainError
 from app.http.problem_catalog_access import ACCESS_PROBLEMS
+from app.http.problem_catalog_balancer import BALANCER_PROBLEMS
 from app.http.problem_catalog_box import BOX_PROBLEMS
 from app.http.problem_catalog_box_failure import BOX_FAILURE_PROBLEMS
 from app.http.problem_catalog_container import CONTAINER_PROBLEMS
 from app.http.problem_catalog_edition import EDITION_PROBLEMS
 from app.http.problem_catalog_entrance import ENTRANCE_PROBLEMS
 from app.http.problem_catalog_fleet_box import FLEET_BOX_PROBLEMS
+from app.http.problem_catalog_front import FRONT_PROBLEMS
 from app.http.problem_catalog_kernel import KERNEL_PROBLEMS
 from app.http.problem_catalog_kind import ProblemKind
 from app.http.problem_catalog_license import LICENSE_PROBLEMS
 from app.http.problem_catalog_lifecycle import LIFECYCLE_PROBLEMS
+from app.http.problem_catalog_line import LINE_PROBLEMS
+from app.http.problem_catalog_line_process import LINE_PROCESS_PROBLEMS
 from app.http.problem_catalog_migration import MIGRATION_PROBLEMS
 from app.http.problem_catalog_operation import OPERATION_PROBLEMS
 from app.http.problem_catalog_platform import PLATFORM_PROBLEMS
+from app.http.problem_catalog_reconcile import RECONCILE_PROBLEMS
+from app.http.problem_catalog_rule import RULE_PROBLEMS
+from app.http.problem_catalog_rule_version import RULE_VERSION_PROBLEMS
 from app.http.problem_catalog_server import SERVER_PROBLEMS
 from app.http.problem_catalog_staff import STAFF_PROBLEMS
 from app.http.problem_catalog_transfer import TRANSFER_PROBLEMS
@@ -43,13 +50,20 @@ PROBLEM_KINDS: Final[tuple[ProblemKind, ...]] = (
     *BOX_FAILURE_PROBLEMS,
     *PLATFORM_PROBLEMS,
     *LIFECYCLE_PROBLEMS,
+    *LINE_PROBLEMS,
     *ACCESS_PROBLEMS,
     *ENTRANCE_PROBLEMS,
+    *FRONT_PROBLEMS,
     *CONTAINER_PROBLEMS,
     *SERVER_PROBLEMS,
     *STAFF_PROBLEMS,
     *OPERATION_PROBLEMS,
     *MIGRATION_PROBLEMS,
+    *RULE_PROBLEMS,
+    *RULE_VERSION_PROBLEMS,
+    *LINE_PROCESS_PROBLEMS,
+    *BALANCER_PROBLEMS,
+    *RECONCILE_PROBLEMS,
 )
 """Every kind once; each has a page."""
 
@@ -65,26 +79,54 @@ WITHHELD: Final = frozenset(
         "credential_key_exposed",
         "credential_key_missing",
         "database_password_damaged",
+        "host_key_damaged",
         "key_damaged",
         "key_encryption_key_exposed",
         "key_encryption_key_missing",
         "keystore_error",
+        # What a line says before it serves anybody.
+        "line_file_damaged",
+        "line_file_error",
+        "line_file_exposed",
+        "line_file_outdated",
+        "line_running",
         # Defects of ours that say nothing to a caller.
         "contract_altered",
         "effect_already_recorded",
         "effect_not_reserved",
+        "haproxy_argument_invalid",
+        "haproxy_too_large",
         # The command line's own: what it says to the person before it, never an answer.
+        "address_not_free",
+        "cluster_damaged",
+        "cluster_missing",
+        "cluster_running",
+        "data_dir_unfit",
+        "database_not_made",
         "demo_step_failed",
         "net_error",
         "net_protocol_error",
         "net_rejected",
         "net_unavailable",
         "operation_failed",
+        "pair_node_unknown",
+        "pair_settings_unfit",
+        "part_not_ended",
+        "part_not_started",
+        "program_missing",
         "system_call_failed",
+        # What a healer says that may not act; nobody calls it.
+        "reconcile_lease_lost",
+        # What an operator has set up wrongly; only he is told.
+        "front_settings_unfit",
         # Roots: raised by nobody as such.
+        "front_error",
+        "reconcile_error",
         "editions_error",
         "fsb_error",
+        "haproxy_error",
         "migration_error",
+        "pair_error",
         "routing_error",
         "tenancy_error",
     }

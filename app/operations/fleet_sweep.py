@@ -3,6 +3,10 @@
     start ──► left-overs of a killed process ──failed──► again with a later sweep, ever more rarely
     sweep ──► instances that may have a transfer in the making; every five minutes all that are served
 
+A process that has its instances to itself takes up left-overs at once. One that shares them with other lines waits
+until their leases end, and looks every five minutes at instances that it does not serve, too: the line that did may be
+gone.
+
 A gateway that hangs costs an instance a few seconds: one after the other they would hold up the others' deadlines.
 """
 
@@ -13,7 +17,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Final
+from typing import Final, Protocol
 
 from anyio import to_thread
 
@@ -21,10 +25,9 @@ from app.core.clock import Clock
 from app.core.ids import InstanceId
 from app.core.logging import bind, clear
 from app.licensing import has_open_transfers
-from app.operations.directory import InstanceDirectory
 from app.operations.guard import carry_on
 from app.operations.line import InstanceRuntime
-from tenancy import InstanceDatabases
+from tenancy.database.port import ServedDatabases
 
 FULL_SWEEP_EVERY: Final = timedelta(minutes=5)
 """How often every instance is swept, not only those that sent a job: for transfers of dead lines. Our own decision."""
@@ -33,6 +36,18 @@ AT_ONCE: Final = 8
 requests. Our own decision."""
 _AGAIN_AFTER: Final = timedelta(seconds=1)
 """First pause before left-overs are tried again; it doubles up to `FULL_SWEEP_EVERY`. Our own decision."""
+
+
+class KnownInstances(Protocol):
+    """The instances that a process serves."""
+
+    def knows(self, instance_id: InstanceId) -> bool:
+        """Whether an instance is served here."""
+        ...
+
+    def name_of(self, instance_id: InstanceId) -> str:
+        """Its name, for logs."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,12 +59,14 @@ class SweepParts:
         databases: opens theirs.
         runtimes: what lines are serving now.
         open_runtime: an instance that is known as one of its lines serves it; blocks.
+        shared: all instances of this process, if other lines serve them as well; None: they do not.
     """
 
-    directory: InstanceDirectory
-    databases: InstanceDatabases
+    directory: KnownInstances
+    databases: ServedDatabases
     runtimes: Callable[[], Iterable[InstanceRuntime]]
     open_runtime: Callable[[InstanceId], InstanceRuntime]
+    shared: Callable[[], Iterable[InstanceId]] | None = None
 
 
 class FleetSweep:
@@ -72,7 +89,7 @@ class FleetSweep:
         self._taking_up: asyncio.Task[None] | None = None
 
     def take_up(self, instance_ids: Sequence[InstanceId]) -> None:
-        """Begin to finish what a killed process left reserved, leases or not: this process is the only driver."""
+        """Begin to finish what a killed process left reserved; leases or not if this process is the only driver."""
         self._left_over = dict.fromkeys(instance_ids)
         self._taking_up = asyncio.create_task(self._take_up_all())
 
@@ -87,6 +104,8 @@ class FleetSweep:
         is_full = self._clock.monotonic() >= self._next_full
         if is_full:
             self._next_full = self._clock.monotonic() + FULL_SWEEP_EVERY.total_seconds()
+            if self._parts.shared is not None:
+                self._left_over.update(dict.fromkeys(self._parts.shared()))
         self._try_again()
         served: dict[InstanceId, list[InstanceRuntime]] = {}
         for runtime in self._parts.runtimes():
@@ -126,8 +145,11 @@ class FleetSweep:
             db = await to_thread.run_sync(self._parts.databases.open, instance_id)
             if await to_thread.run_sync(has_open_transfers, db):
                 runtime = await to_thread.run_sync(self._parts.open_runtime, instance_id)
-                await runtime.drive_left_over(before=self._started_at)
-            del self._left_over[instance_id]
+                if self._parts.shared is None:
+                    await runtime.drive_left_over(before=self._started_at)
+                else:
+                    await runtime.look_after_transfers()
+            self._left_over.pop(instance_id, None)
 
     async def _each(self, works: Iterable[Callable[[], Awaitable[None]]]) -> None:
         """Do all of it, some at a time; none outlives this call, however it ends."""

@@ -23,7 +23,8 @@ from app.licensing import (
     TransferService,
 )
 from editions import WEB_SERVICE_CALLS, CallMeter, Meter, QuotaState, edition, quota_state, require_included
-from tenancy import AccessCache, CredentialKey, InstanceDatabases
+from tenancy import AccessCache, CredentialKey
+from tenancy.database.port import ServedDatabases
 from tenancy.lifecycle.errors import InstanceFrozen
 
 
@@ -57,7 +58,7 @@ class LineParts:
         wake: told that a call meter has something to write.
     """
 
-    databases: InstanceDatabases
+    databases: ServedDatabases
     key: CredentialKey
     clock: Clock
     make_transfers: TransferMaker
@@ -142,6 +143,11 @@ class InstanceRuntime:
         """Take up what a process left behind that does not live any more, and look after what does not end at once."""
         self._note_open()
         await self.transfers.drive_left_over(before=before)
+
+    async def look_after_transfers(self) -> None:
+        """Take up what nobody drives any more, and go on looking at what another line still drives."""
+        self._note_open()
+        await self.drive_transfers()
 
     def require_web_services(self) -> None:
         """Look at the contracts themselves, which may be newer than what the line holds. Blocks for a read.

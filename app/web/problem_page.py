@@ -75,6 +75,7 @@ STATUS_MEANINGS: Final[Mapping[int, tuple[str, str]]] = {
     ),
     404: ("Das Genannte gibt es hier nicht.", "What was named does not exist here."),
     405: ("Die Adresse kennt diese HTTP-Methode nicht.", "The address does not know this HTTP method."),
+    408: ("Die Anfrage kam nicht rechtzeitig an.", "The request did not arrive in time."),
     409: ("Die Anfrage passt nicht zum jetzigen Zustand.", "The request does not fit the present state."),
     410: ("Was hier war, ist gelöscht.", "What was here has been erased."),
     412: ("Die Änderung beruht auf einer veralteten Version.", "The change is based on an outdated version."),
@@ -87,9 +88,17 @@ STATUS_MEANINGS: Final[Mapping[int, tuple[str, str]]] = {
     428: ("Die Änderung nennt nicht, worauf sie beruht.", "The change does not say what it is based on."),
     429: ("Es kamen mehr Anfragen, als möglich sind.", "There were more requests than possible."),
     500: ("Auf unserer Seite ist etwas fehlgeschlagen.", "Something failed on our side."),
+    502: (
+        "Was dahinter arbeitet, hat nicht verständlich geantwortet.",
+        "What works behind it has not given an answer that makes sense.",
+    ),
     503: (
         "Das geht im Moment nicht, später aber wieder.",
         "This is not possible now, but will be again later.",
+    ),
+    504: (
+        "Was dahinter arbeitet, hat nicht rechtzeitig geantwortet.",
+        "What works behind it has not answered in time.",
     ),
 }
 """What a status means, in German and in English; every status of a problem is here."""

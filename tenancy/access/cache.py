@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from hashlib import blake2b
@@ -41,6 +41,7 @@ from tenancy.access.failure.log import FailureKey, FailureLog
 from tenancy.access.failure.throttle import UNKNOWN, FailureGate, Suspect, network_of
 from tenancy.access.policy import Address, InstanceProfile
 from tenancy.access.rate import RateBuckets, RateState
+from tenancy.access.revocation.verification import Verification
 from tenancy.access.rule import AccessRules, AccessSnapshot
 from tenancy.credential import CredentialKey
 
@@ -62,6 +63,8 @@ _GUESSES: Final[frozenset[DenialKind]] = frozenset(
         "certificate_not_for_clients",
         "certificate_of_closed_client",
         "certificate_of_other_client",
+        "certificate_revoked",
+        "certificate_not_verified",
     }
 )
 """Refusals of what was sent; only these slow a caller down. Sending nothing, or from elsewhere, costs nobody."""
@@ -102,12 +105,14 @@ class AccessCache:
         peer: Address,
         basic: BasicCredentials | None,
         certificate: bytes | None = None,
+        verification: Verification = "good",
         counted: bool = True,
     ) -> Admitted:
         """Let a caller in or refuse him. May ask the database: call it in a worker thread.
 
         Args:
             certificate: the client certificate (DER) that the trusted front has checked.
+            verification: what it found.
             counted: false for our own probe, which is neither slowed down nor noted, and takes no look from anybody.
 
         Raises:
@@ -117,7 +122,7 @@ class AccessCache:
             InstanceNotReady: the instance has not been configured yet.
             DatabaseUnavailable: the copy is too old and the database does not answer, or too many wait for it.
         """
-        call = CallerCredentials(peer=peer, basic=basic, certificate=certificate)
+        call = CallerCredentials(peer=peer, basic=basic, certificate=certificate, verification=verification)
         self._refresh()
         held = self._snapshot()
         suspect = self._suspect(held.rules, call) if counted else None
@@ -135,7 +140,12 @@ class AccessCache:
         return decision
 
     def check_held(
-        self, *, peer: Address, basic: BasicCredentials | None, certificate: bytes | None = None
+        self,
+        *,
+        peer: Address,
+        basic: BasicCredentials | None,
+        certificate: bytes | None = None,
+        verification: Verification = "good",
     ) -> Admitted | None:
         """Let a caller in from memory alone; None if the database has to be asked (then call `check`). Never blocks."""
         held = self._held
@@ -146,14 +156,14 @@ class AccessCache:
         if snapshot is not held or len(admitted) >= _MOST_REMEMBERED:
             admitted = {}
             self._admitted = (held, admitted)
-        caller = self._digest(peer, basic, certificate)
+        call = CallerCredentials(peer=peer, basic=basic, certificate=certificate, verification=verification)
+        caller = self._digest(call)
         known = admitted.get(caller)
         if known is not None and not self._lasts(known):
             known = None
         if known is not None and not self._gate:
             self._note_use(known)
             return known
-        call = CallerCredentials(peer=peer, basic=basic, certificate=certificate)
         suspect = self._suspect(held.rules, call)
         self._refuse_suspect(suspect)
         decision = known or self._decide(held, call)
@@ -189,6 +199,22 @@ class AccessCache:
     def held_web_services(self) -> bool:
         """Whether web services are contracted, as far as is known here; after `check`, at most a second old."""
         return self._held is not None and self._held.profile.web_services
+
+    def fingerprints(self) -> Mapping[str, tuple[str, ...]]:
+        """Fingerprints of the certificates that clients are known by, by user name; at most a second old.
+
+        May ask the database.
+
+        Raises:
+            InstanceNotReady: the instance has not been configured yet.
+            DatabaseUnavailable: the copy is too old and the database does not answer.
+        """
+        self._refresh()
+        found: dict[str, tuple[str, ...]] = {}
+        for fingerprint, pinned in self._snapshot().rules.by_fingerprint.items():
+            username = pinned.known.client.username
+            found[username] = (*found.get(username, ()), fingerprint)
+        return found
 
     def flush_due(self) -> bool:
         """Whether it is time to call `flush_use`."""
@@ -226,13 +252,13 @@ class AccessCache:
             raise errors.InstanceNotReady("The instance is still being set up.")
         return self._held
 
-    def _digest(self, peer: Address, basic: BasicCredentials | None, certificate: bytes | None) -> bytes:
+    def _digest(self, call: CallerCredentials) -> bytes:
         """A caller's name in memory, under a key of this process; neither it nor its look-up tells of his secret."""
-        user, secret = (part.encode(errors="surrogatepass") for part in basic or ("", ""))
-        shown = certificate or b""
-        named = b"%d:%d:%d:%d:" % (basic is not None, len(user), len(secret), len(shown))
+        user, secret = (part.encode(errors="surrogatepass") for part in call.basic or ("", ""))
+        shown, found = call.certificate or b"", call.verification.encode()
+        named = b"%d:%d:%d:%d:%b:" % (call.basic is not None, len(user), len(secret), len(shown), found)
         digest = blake2b(named, key=self._digest_key, digest_size=16)
-        digest.update(user + secret + shown + peer.packed)
+        digest.update(user + secret + shown + call.peer.packed)
         return digest.digest()
 
     def _decide(self, held: AccessSnapshot, call: CallerCredentials) -> Decision:
@@ -384,6 +410,18 @@ _REFUSAL_TEXT: Final[dict[DenialKind, tuple[type[errors.TenancyError], str]]] = 
     "certificate_of_other_client": (
         access_errors.CertificateOfOtherClient,
         "Certificate and user name belong to different API clients.",
+    ),
+    "certificate_revoked": (
+        access_errors.CertificateRevoked,
+        "Your certificate has been revoked by the authority that issued it.",
+    ),
+    "revocation_list_outdated": (
+        access_errors.RevocationListOutdated,
+        "The revocation list of your certificate's authority has run out.",
+    ),
+    "certificate_not_verified": (
+        access_errors.CertificateNotVerified,
+        "Your certificate could not be verified.",
     ),
     "credentials_missing": (errors.CredentialsMissing, "Send the user name and secret of an API client."),
     "credentials_invalid": (

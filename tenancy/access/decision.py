@@ -8,12 +8,14 @@
 A user name or a certificate that an instance does not know looks like an instance that does not exist, so that one
 customer's credentials learn nothing about another; this comes before the network check because otherwise the
 answer would differ. A certificate is looked at only if the policy asks for certificates: programs send theirs to
-whoever asks. With `all`, certificate and Basic credentials must belong to the same client.
+whoever asks. Then it must not stand on a revocation list that the instance's customer has brought; the front's word
+on that counts only if there is such a list, for it knows other customers' authorities, too. With `all`, certificate
+and Basic credentials must belong to the same client.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
@@ -23,6 +25,8 @@ from tenancy.access.client.certificate import ClientCertificate, read_certificat
 from tenancy.access.client.record import DEFAULT_RATE, ClientSecret, KnownClient, Rate
 from tenancy.access.errors import CertificateMalformed
 from tenancy.access.policy import AccessPolicy, Address, Method, Network, Scope
+from tenancy.access.revocation.revocation_list import Listing
+from tenancy.access.revocation.verification import Verification
 from tenancy.access.rule import AccessRules, PinnedClient
 from tenancy.credential import CredentialKey
 from tenancy.errors import ScopeMissing
@@ -36,6 +40,9 @@ DenialKind = Literal[
     "certificate_not_for_clients",
     "certificate_of_closed_client",
     "certificate_of_other_client",
+    "certificate_revoked",
+    "revocation_list_outdated",
+    "certificate_not_verified",
     "credentials_missing",
     "credentials_invalid",
     "instance_not_found",
@@ -52,11 +59,13 @@ class CallerCredentials:
         peer: the caller's address as the outermost trusted hop saw it.
         basic: user name and secret, if the call carries them.
         certificate: the client certificate (DER) whose key the caller holds, as the trusted front says.
+        verification: what the front found when it checked it.
     """
 
     peer: Address
     basic: BasicCredentials | None = field(default=None, repr=False)
     certificate: bytes | None = field(default=None, repr=False)
+    verification: Verification = "good"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,10 +134,15 @@ class ProvenSecret:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProvenCertificate:
-    """A certificate that is right."""
+    """A certificate that is right.
+
+    Attributes:
+        listed_until: until when the revocation list holds on which it does not stand; None: there is none.
+    """
 
     pinned: PinnedClient
     certificate: ClientCertificate
+    listed_until: datetime | None = None
 
 
 def decide(rules: AccessRules, call: CallerCredentials, *, key: CredentialKey, now: datetime) -> Decision:
@@ -141,7 +155,7 @@ def decide(rules: AccessRules, call: CallerCredentials, *, key: CredentialKey, n
         now: judges dates.
     """
     secret = judge_basic(rules, call.basic, key=key, now=now)
-    certificate = judge_certificate(rules, call.certificate, now=now)
+    certificate = judge_certificate(rules, call.certificate, verification=call.verification, now=now)
     refused = first_denial(certificate, secret)
     if refused is not None:
         return refused
@@ -175,7 +189,7 @@ def judge_basic(
 
 
 def judge_certificate(
-    rules: AccessRules, der: bytes | None, *, now: datetime
+    rules: AccessRules, der: bytes | None, *, now: datetime, verification: Verification = "good"
 ) -> ProvenCertificate | Denied | None:
     """Whose certificate this is; None if none was sent or none is asked for.
 
@@ -191,6 +205,23 @@ def judge_certificate(
     pins = rules.find_pins(certificate)
     if not pins:
         return Denied(kind="instance_not_found")
+    if verification == "not_verified":
+        return Denied(kind="certificate_not_verified")
+    listings = rules.find_listings(certificate, pins)
+    revoked = _judge_listings(listings, verification, now=now)
+    if revoked is not None:
+        return revoked
+    until = min((listing.next_update for listing, _ in listings), default=None)
+    return _judge_pins(certificate, pins, listed_until=until, now=now)
+
+
+def _judge_pins(
+    certificate: ClientCertificate,
+    pins: Sequence[PinnedClient],
+    *,
+    listed_until: datetime | None,
+    now: datetime,
+) -> ProvenCertificate | Denied:
     if not certificate.is_valid(now):
         return Denied(kind="certificate_outdated")
     if not certificate.for_clients:
@@ -201,7 +232,20 @@ def judge_certificate(
         return Denied(kind="certificate_outdated")
     if not pinned.known.client.is_live(now):
         return Denied(kind="certificate_of_closed_client")
-    return ProvenCertificate(pinned=pinned, certificate=certificate)
+    return ProvenCertificate(pinned=pinned, certificate=certificate, listed_until=listed_until)
+
+
+def _judge_listings(
+    listings: Sequence[tuple[Listing, ClientCertificate]], verification: Verification, *, now: datetime
+) -> Denied | None:
+    """Whether a certificate has been revoked, by the lists that are about it."""
+    if not listings:
+        return None
+    if verification == "revoked" or any(listing.has_revoked(each) for listing, each in listings):
+        return Denied(kind="certificate_revoked")
+    if any(now > listing.next_update for listing, _ in listings):
+        return Denied(kind="revocation_list_outdated")
+    return None
 
 
 def first_denial(
@@ -288,4 +332,5 @@ def _valid_until(certificate: ProvenCertificate | None, secret: ProvenSecret | N
     if certificate is not None:
         pinned = certificate.pinned
         ends += [certificate.certificate.not_after, pinned.pin.not_after, pinned.known.client.expires_at]
+        ends.append(certificate.listed_until)
     return min((each for each in ends if each is not None), default=None)

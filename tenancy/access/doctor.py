@@ -27,6 +27,7 @@ from tenancy.access.decision import (
 )
 from tenancy.access.errors import CertificateMalformed
 from tenancy.access.policy import Address, InstanceProfile, Network, Scope
+from tenancy.access.revocation.verification import Verification
 from tenancy.access.rule import AccessRules, AccessSnapshot
 from tenancy.credential import CredentialKey
 
@@ -43,6 +44,7 @@ class Patient:
         secret: a secret to try; or
         secret_is_right: what to assume of it. With neither, it is assumed to be wrong.
         certificate: DER.
+        verification: what the front would have found when it checked it.
         scope: that the route asks for; None: not looked at.
     """
 
@@ -51,6 +53,7 @@ class Patient:
     secret: str | None = field(default=None, repr=False)
     secret_is_right: bool = False
     certificate: bytes | None = field(default=None, repr=False)
+    verification: Verification = "good"
     scope: Scope | None = None
 
 
@@ -116,7 +119,9 @@ class _Examination:
         self._now = now
         self._network: Network | None = held.rules.policy.find_network(patient.peer)
         self._secret = self._judge_secret(key)
-        self._certificate = judge_certificate(held.rules, patient.certificate, now=now)
+        self._certificate = judge_certificate(
+            held.rules, patient.certificate, verification=patient.verification, now=now
+        )
 
     def diagnose(self) -> Diagnosis:
         decision = self._decide()
@@ -300,6 +305,9 @@ _DECIDER: Mapping[str, Rule] = {
     "certificate_not_for_clients": "certificate",
     "certificate_of_closed_client": "certificate",
     "certificate_of_other_client": "certificate",
+    "certificate_revoked": "certificate",
+    "revocation_list_outdated": "certificate",
+    "certificate_not_verified": "certificate",
     "credentials_missing": "basic",
     "credentials_invalid": "basic",
     "instance_frozen": "frozen",
@@ -331,6 +339,9 @@ _CERTIFICATE_ADVICE = {
     "certificate_not_for_clients": "Have a certificate issued whose extended key usage allows clientAuth.",
     "certificate_of_closed_client": "Enable the API client that is known by this certificate, or let it last longer.",
     "certificate_of_other_client": "Send certificate and user name of the same API client.",
+    "certificate_revoked": "Have a new certificate issued; what its authority has revoked never comes in again.",
+    "revocation_list_outdated": "Put the authority's newest revocation list, or remove the one that is there.",
+    "certificate_not_verified": "Compare the certificate with its authority: the load balancer rejects the signature.",
     "instance_not_found": "Add this certificate, or its CA and subject, to an API client.",
 }
 

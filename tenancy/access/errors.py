@@ -5,10 +5,13 @@ TenancyError
 ├── CertificateTaken · CertificatesTooMany · CertificateNotFound
 ├── ClientsTooMany · ClientVersionConflict · ClientExpiryPast · SecretNotFound
 ├── OverlapUnfit · RateUnfit
+├── RevocationListMalformed · RevocationListForeign · RevocationListUnfit · RevocationListOlder
+├── RevocationListNotFound · RevocationListsTooMany
 ├── WouldLockOutCaller · WouldLockOutEverybody
 ├── RateLimited · TooManyFailures
 └── AccessDenied
-    └── CertificateOutdated · CertificateNotForClients · CertificateOfClosedClient · CertificateOfOtherClient
+    ├── CertificateOutdated · CertificateNotForClients · CertificateOfClosedClient · CertificateOfOtherClient
+    └── CertificateRevoked · RevocationListOutdated · CertificateNotVerified
 """
 
 from __future__ import annotations
@@ -70,6 +73,42 @@ class ClientExpiryPast(TenancyError):
     code = "client_expiry_past"
 
 
+class RevocationListMalformed(TenancyError):
+    """The text is no revocation list."""
+
+    code = "revocation_list_malformed"
+
+
+class RevocationListForeign(TenancyError):
+    """No authority that a client of the instance is pinned to has signed the list."""
+
+    code = "revocation_list_foreign"
+
+
+class RevocationListUnfit(TenancyError):
+    """The list is not in force now, or no whole list of its authority."""
+
+    code = "revocation_list_unfit"
+
+
+class RevocationListOlder(TenancyError):
+    """A newer list of the authority is kept already."""
+
+    code = "revocation_list_older"
+
+
+class RevocationListNotFound(NotFound):
+    """The instance has no list of that authority."""
+
+    code = "revocation_list_not_found"
+
+
+class RevocationListsTooMany(TenancyError):
+    """The instance has as many lists as an instance can have."""
+
+    code = "revocation_lists_too_many"
+
+
 class OverlapUnfit(TenancyError):
     """An old secret goes on for 0 to 168 hours beside the new one."""
 
@@ -122,3 +161,21 @@ class CertificateOfOtherClient(AccessDenied):
     """Certificate and Basic credentials belong to different API clients."""
 
     code = "certificate_of_other_client"
+
+
+class CertificateRevoked(AccessDenied):
+    """The authority of the caller's certificate has taken it back."""
+
+    code = "certificate_revoked"
+
+
+class RevocationListOutdated(AccessDenied):
+    """The revocation list of the certificate's authority has run out, so nobody knows whether it still holds."""
+
+    code = "revocation_list_outdated"
+
+
+class CertificateNotVerified(AccessDenied):
+    """The front could not verify the caller's certificate."""
+
+    code = "certificate_not_verified"

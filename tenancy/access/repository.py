@@ -18,6 +18,7 @@ from app.core.json import dump_json, load_json
 from tenancy.access import tables
 from tenancy.access.client.repository import list_known
 from tenancy.access.policy import AccessPolicy, InstanceProfile, Method, Mode, Scope, VersionedPolicy
+from tenancy.access.revocation.repository import list_lists
 from tenancy.access.rule import AccessRules, AccessSnapshot, make_rules
 from tenancy.errors import InstanceNotReady, PolicyVersionConflict
 
@@ -148,7 +149,7 @@ def load_access(reader: Reader) -> AccessSnapshot:
     row, profile = reader.first(_POLICY), find_profile(reader)
     if row is None or profile is None:
         raise InstanceNotReady("The instance is still being set up.")
-    rules = make_rules(_to_policy(row).policy, list_known(reader))
+    rules = make_rules(_to_policy(row).policy, list_known(reader), lists=list_lists(reader))
     return AccessSnapshot(revision=row.revision, rules=rules, profile=profile)
 
 

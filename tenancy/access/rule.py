@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tenancy.access.client.certificate import (
@@ -13,6 +13,7 @@ from tenancy.access.client.certificate import (
 from tenancy.access.client.record import CertificatePin, KnownClient
 from tenancy.access.errors import CertificateMalformed
 from tenancy.access.policy import AccessPolicy, InstanceProfile
+from tenancy.access.revocation.revocation_list import Listing, RevocationList
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,12 +32,14 @@ class AccessRules:
         clients: by user name.
         by_fingerprint: clients pinned by a certificate of their own; a certificate belongs to one client.
         by_subject: clients pinned by an issuing CA, by the subject that it must have certified.
+        listings: revocation lists that the instance has.
     """
 
     policy: AccessPolicy
     clients: Mapping[str, KnownClient]
     by_fingerprint: Mapping[str, PinnedClient]
     by_subject: Mapping[str, tuple[PinnedClient, ...]]
+    listings: tuple[Listing, ...] = ()
 
     def find_pins(self, certificate: ClientCertificate) -> list[PinnedClient]:
         """All pins that a certificate fits, its own fingerprint first."""
@@ -46,6 +49,22 @@ class AccessRules:
             each
             for each in self.by_subject.get(certificate.subject, ())
             if _has_issued(each.pin, certificate)
+        ]
+
+    def find_listings(
+        self, certificate: ClientCertificate, pins: Sequence[PinnedClient]
+    ) -> list[tuple[Listing, ClientCertificate]]:
+        """The lists that say something of a certificate, or of a CA that it is pinned by, each with what it is of."""
+        if not self.listings:
+            return []
+        issuers = (
+            read_stored(each.pin.issuer, each.pin.fingerprint) for each in pins if each.pin.issuer is not None
+        )
+        return [
+            (listing, each)
+            for each in (certificate, *issuers)
+            for listing in self.listings
+            if listing.has_issued(each)
         ]
 
     def find_claimed(self, certificate: ClientCertificate) -> PinnedClient | None:
@@ -63,8 +82,10 @@ class AccessSnapshot:
     profile: InstanceProfile
 
 
-def make_rules(policy: AccessPolicy, clients: Iterable[KnownClient]) -> AccessRules:
-    """Put a policy and the instance's clients together."""
+def make_rules(
+    policy: AccessPolicy, clients: Iterable[KnownClient], *, lists: Iterable[RevocationList] = ()
+) -> AccessRules:
+    """Put a policy, the instance's clients and its revocation lists together."""
     known = {each.client.username: each for each in clients}
     pinned = [
         PinnedClient(known=each, pin=pin) for each in known.values() for pin in each.client.certificates
@@ -78,6 +99,7 @@ def make_rules(policy: AccessPolicy, clients: Iterable[KnownClient]) -> AccessRu
         clients=known,
         by_fingerprint={each.pin.fingerprint: each for each in pinned if each.pin.kind == "fingerprint"},
         by_subject=by_subject,
+        listings=tuple(map(Listing.of, lists)),
     )
 
 

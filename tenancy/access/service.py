@@ -65,6 +65,7 @@ class AccessService:
             return {"version": version}
 
         answer = carry_out(db, command, body)
+        self._opener.note_access(instance_id)
         changed = VersionedPolicy(policy=policy, version=int(str(answer.value["version"])))
         return Done(value=changed, replayed=answer.replayed)
 

@@ -88,6 +88,27 @@ client_certificate = Table(
     Column("last_used_us", BigInteger, nullable=True),
 )
 
+# The newest list of certificates that a pinned authority has taken back.
+revocation_list = Table(
+    "revocation_list",
+    instance_metadata,
+    # SHA-256 of the authority's subject and key: the same over its renewals.
+    Column("authority", HASH, primary_key=True),
+    Column("issuer", Text, nullable=False),
+    # PEM of the pinned authority whose key has signed it: lines ask whether a certificate is one of its.
+    Column("certificate", Text, nullable=False),
+    # MariaDB makes it MEDIUMTEXT.
+    Column("pem", Text(4_000_000), nullable=False),
+    # Decimal; up to 20 bytes.
+    Column("number", LABEL, nullable=True),
+    Column("entries", Integer, nullable=False),
+    Column("this_update_us", BigInteger, nullable=False),
+    Column("next_update_us", BigInteger, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("created_at_us", BigInteger, nullable=False),
+    Column("changed_at_us", BigInteger, nullable=False),
+)
+
 # Who was refused, for the customer to see; bounded, the oldest go first.
 access_failure = Table(
     "access_failure",

@@ -34,6 +34,9 @@ _WITHDRAW_CONTRACT = delete(_contract).where(
     _contract.c.contract_id == bindparam("b_contract"),
     _contract.c.effective_from_us > bindparam("b_now"),
 )
+_REMOVE_CONTRACT = delete(_contract).where(
+    _contract.c.instance_id == bindparam("b_instance"), _contract.c.contract_id == bindparam("b_contract")
+)
 
 
 def add_contract(tx: Tx, record: ContractRecord) -> bool:
@@ -69,6 +72,11 @@ def withdraw_contract(tx: Tx, instance_id: InstanceId, contract_id: str) -> bool
         "b_now": to_us(tx.now),
     }
     return tx.write(_WITHDRAW_CONTRACT, parameters) == 1
+
+
+def remove_contract(tx: Tx, instance_id: InstanceId, contract_id: str) -> None:
+    """Remove a contract row in whose place another one is put, or that holds for nothing any more."""
+    tx.write(_REMOVE_CONTRACT, {"b_instance": instance_id, "b_contract": contract_id})
 
 
 def list_contracts_between(reader: Reader, *, first: str, last: str) -> dict[str, list[Contract]]:

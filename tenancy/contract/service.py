@@ -31,6 +31,8 @@ from tenancy.country import check_country_codes
 from tenancy.database.port import InstanceDatabases
 from tenancy.errors import ContractBegun, ContractConflict, ContractNotFound, ContractUnfit
 from tenancy.lifecycle.state import check_state
+from tenancy.line import repository as line_rows
+from tenancy.line.errors import ContractOfLine
 from tenancy.placement import check_lines, find_edition
 from tenancy.record import (
     DEFAULT_COUNTRIES,
@@ -146,6 +148,7 @@ class ContractService:
 
         Raises:
             ContractBegun: it is in force, or has been.
+            ContractOfLine: a temporary line is contracted by it.
             ContractNotFound, InstanceNotFound: there is no such row.
         """
 
@@ -155,6 +158,9 @@ class ContractService:
             found = next((each for each in known if each.contract.contract_id == contract_id), None)
             if found is None:
                 raise ContractNotFound("The instance has no such contract.")
+            line = line_rows.find_by_contract(tx, instance_id, contract_id)
+            if line is not None:
+                raise ContractOfLine("End the line; its contract ends with it.", line=line.line_id)
             if not contract_rows.withdraw_contract(tx, instance_id, contract_id):
                 raise ContractBegun("The contract has begun; add another one.", contract_id=contract_id)
             data: JsonObject = {"contract_id": contract_id}

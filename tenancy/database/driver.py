@@ -1,4 +1,4 @@
-"""What one kind of server does for `PlacedDatabases`."""
+"""What one kind of server does for `PlacedDatabases`, and what of that a line needs."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from app.core.db import Database
 from tenancy.database.home import DatabaseHome
 
 
-class DatabaseDriver(Protocol):
-    """The databases of one server or one directory. Thread-safe, blocking; remembers no instance."""
+class DatabaseAccess(Protocol):
+    """How one gets at the databases of a server or directory, knowing no administrator. Thread-safe, blocking."""
 
     @property
     def tls(self) -> SSLContext | None:
@@ -22,14 +22,6 @@ class DatabaseDriver(Protocol):
         """Have the server prove itself by another authority from now on."""
         ...
 
-    def exclusively(self, home: DatabaseHome, /) -> AbstractContextManager[None]:
-        """Nobody else makes or removes this database meanwhile, in whatever process."""
-        ...
-
-    def create(self, home: DatabaseHome) -> None:
-        """Make the database with the newest schema, or finish what was begun. Safe to repeat and to kill."""
-        ...
-
     def open(self, home: DatabaseHome) -> Database:
         """Ready to connect; makes nothing that is not there.
 
@@ -38,14 +30,26 @@ class DatabaseDriver(Protocol):
         """
         ...
 
+    def migration_url(self, home: DatabaseHome) -> str:
+        """Its URL with password."""
+        ...
+
+
+class DatabaseDriver(DatabaseAccess, Protocol):
+    """The databases of one server or one directory. Thread-safe, blocking; remembers no instance."""
+
+    def exclusively(self, home: DatabaseHome, /) -> AbstractContextManager[None]:
+        """Nobody else makes or removes this database meanwhile, in whatever process."""
+        ...
+
+    def create(self, home: DatabaseHome) -> None:
+        """Make the database with the newest schema, or finish what was begun. Safe to repeat and to kill."""
+        ...
+
     def drop(self, home: DatabaseHome) -> None:
         """Remove the database and its user, if they are there."""
         ...
 
     def public_url(self, home: DatabaseHome) -> str:
         """Its URL without password."""
-        ...
-
-    def migration_url(self, home: DatabaseHome) -> str:
-        """Its URL with password."""
         ...

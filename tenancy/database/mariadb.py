@@ -37,25 +37,19 @@ _DRAFT_LIVES: Final = timedelta(hours=1)
 """Longer than a migration of an empty database on the slowest machine; what is older was left by a killed process."""
 
 
-class MariaDbServer:
-    """The instance databases of one MariaDB server. Thread-safe.
+class MariaDbAccess:
+    """How instances get at their databases on one MariaDB server, each as its own user. Thread-safe.
 
     Args:
         place: of the server.
-        admin: its administrator, asked for whenever there is something to administer.
         engines: for this server alone.
         clock: gives transactions their time.
     """
 
-    def __init__(
-        self, place: ServerPlace, *, admin: Callable[[], ServerAdmin], engines: ServerEngines, clock: Clock
-    ) -> None:
+    def __init__(self, place: ServerPlace, *, engines: ServerEngines, clock: Clock) -> None:
         self._host, self._port = split_address(place.address)
-        self._admin = admin
         self._engines = engines
         self._clock = clock
-        self._making_schema = threading.Lock()
-        self._schema: SchemaCopy | None = None
 
     @property
     def tls(self) -> SSLContext | None:
@@ -65,6 +59,34 @@ class MariaDbServer:
     def trust(self, tls_ca: str | None) -> None:
         """Have the server prove itself by another authority from now on."""
         self._engines.trust(tls_ca)
+
+    def open(self, home: DatabaseHome) -> Database:
+        """The instance's database; nobody has asked the server whether it is there."""
+        return Database(self.migration_url(home), clock=self._clock, engines=self._engines)
+
+    def migration_url(self, home: DatabaseHome) -> str:
+        """Its URL with password."""
+        return self._url(home.database_name, f"{home.user_name}:{quote_plus(home.password or '')}")
+
+    def _url(self, database: str, login: str) -> str:
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"mysql+pymysql://{login}@{host}:{self._port}/{database}"
+
+
+class MariaDbServer(MariaDbAccess):
+    """The instance databases of one MariaDB server, and how they are made and removed. Thread-safe.
+
+    Args:
+        admin: its administrator, asked for whenever there is something to administer.
+    """
+
+    def __init__(
+        self, place: ServerPlace, *, admin: Callable[[], ServerAdmin], engines: ServerEngines, clock: Clock
+    ) -> None:
+        super().__init__(place, engines=engines, clock=clock)
+        self._admin = admin
+        self._making_schema = threading.Lock()
+        self._schema: SchemaCopy | None = None
 
     def create(self, home: DatabaseHome) -> None:
         """Make database, user and schema, or finish what was begun. To be called within `exclusively`.
@@ -104,10 +126,6 @@ class MariaDbServer:
         elif revision < migrate.head("instance"):
             migrate.upgrade(self.migration_url(home), "instance", tls=self.tls)
 
-    def open(self, home: DatabaseHome) -> Database:
-        """The instance's database; nobody has asked the server whether it is there."""
-        return Database(self.migration_url(home), clock=self._clock, engines=self._engines)
-
     def drop(self, home: DatabaseHome) -> None:
         """Remove user and database, if they are there.
 
@@ -119,14 +137,6 @@ class MariaDbServer:
     def public_url(self, home: DatabaseHome) -> str:
         """Its URL without password."""
         return self._url(home.database_name, str(home.user_name))
-
-    def migration_url(self, home: DatabaseHome) -> str:
-        """Its URL with password."""
-        return self._url(home.database_name, f"{home.user_name}:{quote_plus(home.password or '')}")
-
-    def _url(self, database: str, login: str) -> str:
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"mysql+pymysql://{login}@{host}:{self._port}/{database}"
 
     def _schema_copy(self, admin: ServerAdmin) -> SchemaCopy:
         with self._making_schema:

@@ -12,21 +12,16 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from ssl import SSLContext
-from typing import Final
-from weakref import WeakSet, WeakValueDictionary
 
 from app.core import migrate
 from app.core.clock import Clock
 from app.core.db import Database, Tx
 from app.core.db_admin import ServerAccess, ServerAdmin
-from app.core.db_engine import ServerEngines
-from app.core.db_pool import MOST_CONNECTIONS, ConnectionBudget
-from app.core.db_revision import NoSuchDatabase, read_revision
+from app.core.db_pool import MOST_CONNECTIONS
 from app.core.ids import InstanceId, new_id
 from app.core.json import JsonObject
 from app.core.origin import system_origin
@@ -34,18 +29,15 @@ from tenancy.database import repository
 from tenancy.database.driver import DatabaseDriver
 from tenancy.database.home import OLD_DIRECTORY, DatabaseHome, ServerPlace, name_database
 from tenancy.database.mariadb import MariaDbServer
+from tenancy.database.opened import MOST_OPEN, OpenedDatabases, ServerBudgets
 from tenancy.database.sealing import PasswordSeal, make_password
 from tenancy.database.sqlite import SqliteDirectory
 from tenancy.errors import InstanceDatabaseMissing
 from tenancy.server import repository as servers
 from tenancy.server.errors import DatabasePasswordDamaged, InstanceNotPlaced
-from tenancy.server.record import ServerId, address_key, split_address
+from tenancy.server.record import ServerId, split_address
 
 _log = logging.getLogger(__name__)
-
-_MOST_OPEN: Final = 200
-"""Databases kept when nobody holds them; each costs some kilobytes, its connections are bounded by the server's
-budget. Our own decision."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +50,7 @@ class Bounds:
     """
 
     connections: int = MOST_CONNECTIONS
-    databases: int = _MOST_OPEN
+    databases: int = MOST_OPEN
 
 
 class PlacedDatabases:
@@ -88,17 +80,12 @@ class PlacedDatabases:
         self._data_dir = data_dir
         self._seal = seal
         self._clock = clock
-        self._bounds = bounds or Bounds()
+        bounds = bounds or Bounds()
         self._lock = threading.Lock()
         self._drivers: dict[ServerId | None, DatabaseDriver] = {}
-        # By address, not by server: several may be one database server.
-        self._budgets: dict[str, ConnectionBudget] = {}
+        self._servers = ServerBudgets(bounds.connections)
         self._homes: dict[InstanceId, DatabaseHome] = {}
-        self._recent: OrderedDict[InstanceId, Database] = OrderedDict()
-        # One database has one Database as long as anybody holds it: its lock is what lets writers queue fairly.
-        self._alive: WeakValueDictionary[InstanceId, Database] = WeakValueDictionary()
-        self._checked: WeakSet[Database] = WeakSet()
-        self._files = ServerEngines("sqlite", budget=ConnectionBudget(self._bounds.connections))
+        self._opened = OpenedDatabases(self._connect, self._upgrade, most=bounds.databases)
 
     def load(self) -> int:
         """Remember where all databases lie, so that none needs the platform database later; returns how many.
@@ -132,13 +119,7 @@ class PlacedDatabases:
 
     def open(self, instance_id: InstanceId) -> Database:
         """The instance's database."""
-        with self._lock:
-            database = self._recent.get(instance_id) or self._alive.get(instance_id)
-        if database is None:
-            database = self._open_new(instance_id)
-        if database not in self._checked:
-            self._check_schema(instance_id, database)
-        self._keep(instance_id, database)
+        database = self._opened.open(instance_id)
         if self._on_open is not None:
             self._on_open(instance_id, database)
         return database
@@ -175,21 +156,26 @@ class PlacedDatabases:
 
     def is_current(self, instance_id: InstanceId) -> bool:
         """Whether the database has the newest schema."""
-        with self._lock:
-            database = self._recent.get(instance_id) or self._alive.get(instance_id)
-        if database is None:
-            database = self._open_new(instance_id)
-        return _revision_of(database) == migrate.head("instance")
+        return self._opened.is_current(instance_id)
+
+    def line_home(self, instance_id: InstanceId) -> DatabaseHome:
+        """Where the database is, for a line that works in another directory: a directory is named from the root.
+
+        Raises:
+            InstanceDatabaseMissing: it has not been created.
+            DatabasePasswordDamaged: its stored password cannot be opened.
+        """
+        home = self._home(instance_id)
+        if home.place.kind != "sqlite":
+            return home
+        address = str((self._data_dir / home.place.address).resolve())
+        return replace(home, place=replace(home.place, address=address))
 
     def close(self) -> None:
         """Close all that are open."""
         with self._lock:
-            databases = list(self._alive.values())
-            self._recent.clear()
-            self._alive.clear()
             self._homes.clear()
-        for database in databases:
-            database.close()
+        self._opened.close()
 
     def forget(self, instance_id: InstanceId) -> None:
         """Let go of what is known about a database: somebody else has moved or removed it."""
@@ -217,14 +203,13 @@ class PlacedDatabases:
         if place.kind == "sqlite":
             return SqliteDirectory(
                 self._data_dir / place.address,
-                engines=self._files,
+                engines=self._servers.files,
                 clock=self._clock,
                 templates=self._data_dir / OLD_DIRECTORY,
             )
-        key = address_key(place.kind, place.address)
-        budget = self._budgets.setdefault(key, ConnectionBudget(self._bounds.connections))
-        engines = ServerEngines("mariadb", budget=budget, tls_ca=place.tls_ca)
-        return MariaDbServer(place, admin=self._admin_of(place), engines=engines, clock=self._clock)
+        return MariaDbServer(
+            place, admin=self._admin_of(place), engines=self._servers.engines(place), clock=self._clock
+        )
 
     def _admin_of(self, place: ServerPlace) -> Callable[[], ServerAdmin]:
         """The administrator is read whenever he is needed, and kept nowhere: his password may have changed."""
@@ -298,45 +283,16 @@ class PlacedDatabases:
             return home
         return replace(home, password=self._seal.open(home.password, owner=home.instance_id))
 
-    def _open_new(self, instance_id: InstanceId) -> Database:
+    def _connect(self, instance_id: InstanceId) -> Database:
         home = self._home(instance_id)
-        database = self.driver(home.place).open(home)
-        with self._lock:
-            return self._alive.setdefault(instance_id, database)
+        return self.driver(home.place).open(home)
 
-    def _check_schema(self, instance_id: InstanceId, database: Database) -> None:
-        """Once for each `Database`: it may come from an older wops. Old code runs on a newer schema."""
-        if _revision_of(database) < migrate.head("instance"):
-            home = self._home(instance_id)
-            driver = self.driver(home.place)
-            migrate.upgrade(driver.migration_url(home), "instance", tls=driver.tls)
-        self._checked.add(database)
-
-    def _keep(self, instance_id: InstanceId, database: Database) -> None:
-        oldest = None
-        with self._lock:
-            self._recent[instance_id] = database
-            self._recent.move_to_end(instance_id)
-            if len(self._recent) > self._bounds.databases:
-                _, oldest = self._recent.popitem(last=False)
-        if oldest is not None:
-            oldest.close()
+    def _upgrade(self, instance_id: InstanceId) -> None:
+        home = self._home(instance_id)
+        driver = self.driver(home.place)
+        migrate.upgrade(driver.migration_url(home), "instance", tls=driver.tls)
 
     def _forget(self, instance_id: InstanceId) -> None:
         with self._lock:
-            database = self._alive.pop(instance_id, None)
-            self._recent.pop(instance_id, None)
             self._homes.pop(instance_id, None)
-        if database is not None:
-            database.close()
-
-
-def _revision_of(database: Database) -> str:
-    """Its revision. An empty one is never filled here: what it held is lost, or it has not been finished."""
-    try:
-        revision = read_revision(database)
-    except NoSuchDatabase:
-        raise InstanceDatabaseMissing("The instance's database does not exist.") from None
-    if revision is None:
-        raise InstanceDatabaseMissing("The instance's database is empty: lost, or never finished.")
-    return revision
+        self._opened.forget(instance_id)

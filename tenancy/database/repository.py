@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, cast
 
-from sqlalchemy import bindparam, delete, insert, select
+from sqlalchemy import bindparam, delete, insert, select, update
 
 from app.core.clock import to_us
 from app.core.db import Database, Reader, Row, Tx
@@ -38,6 +38,35 @@ _REMOVE_HOME = delete(_home).where(_home.c.instance_id == bindparam("b_instance"
 _ADMIN = select(_server.c.admin_user, _server.c.admin_password, _server.c.tls_ca).where(
     _server.c.server_id == bindparam("b_server")
 )
+
+
+_SEALED_HOMES = (
+    select(_home.c.instance_id.label("owner"), _home.c.password.label("sealed"))
+    .where(_home.c.password.like(bindparam("b_form")))
+    .limit(bindparam("b_limit"))
+)
+_SEALED_ADMINS = (
+    select(_server.c.server_id.label("owner"), _server.c.admin_password.label("sealed"))
+    .where(_server.c.admin_password.like(bindparam("b_form")))
+    .limit(bindparam("b_limit"))
+)
+_RESEAL_HOME = (
+    update(_home)
+    .where(_home.c.instance_id == bindparam("b_owner"), _home.c.password == bindparam("b_old"))
+    .values(password=bindparam("b_new"))
+)
+_RESEAL_ADMIN = (
+    update(_server)
+    .where(_server.c.server_id == bindparam("b_owner"), _server.c.admin_password == bindparam("b_old"))
+    .values(admin_password=bindparam("b_new"))
+)
+
+
+class Sealed(NamedTuple):
+    """A password as it is stored, and whose it is."""
+
+    owner: str
+    sealed: str
 
 
 class SealedAdmin(NamedTuple):
@@ -94,6 +123,19 @@ def find_admin(reader: Reader, server_id: ServerId) -> SealedAdmin | None:
     if row is None or row.admin_user is None or row.admin_password is None:
         return None
     return SealedAdmin(row.admin_user, row.admin_password, row.tls_ca)
+
+
+def list_sealed(reader: Reader, form: str, *, limit: int) -> list[Sealed]:
+    """Some passwords of databases and administrators that are stored in this form."""
+    asked: dict[str, str | int] = {"b_form": f"{form}%", "b_limit": limit}
+    rows = [*reader.all(_SEALED_HOMES, asked), *reader.all(_SEALED_ADMINS, asked)]
+    return [Sealed(row.owner, row.sealed) for row in rows]
+
+
+def replace_sealed(tx: Tx, old: Sealed, new: str) -> bool:
+    """Store a password in another form; False if it is another one by now."""
+    values = {"b_owner": old.owner, "b_old": old.sealed, "b_new": new}
+    return tx.write(_RESEAL_HOME, values) + tx.write(_RESEAL_ADMIN, values) == 1
 
 
 def _to_home(row: Row) -> DatabaseHome:

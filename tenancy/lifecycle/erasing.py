@@ -27,6 +27,7 @@ from tenancy import repository as platform
 from tenancy.box.port import FirmKeyInstaller
 from tenancy.database.port import InstanceDatabases
 from tenancy.errors import InstanceDatabaseMissing
+from tenancy.front import repository as front
 from tenancy.lifecycle import repository
 from tenancy.lifecycle.certificate import (
     ErasureCertificate,
@@ -47,6 +48,7 @@ from tenancy.operation import repository as operations
 from tenancy.operation.firm_key import FirmKeys
 from tenancy.operation.kind import NotYet, OperationKind, StepContext
 from tenancy.record import Instance
+from tenancy.rule.erasure import forget_rules
 from tenancy.server.placing import release
 
 
@@ -153,6 +155,7 @@ class InstanceEraser:
             for export in self._parts.exporter.list_exports(instance_id):
                 # Whatever the row says: the file of a deletion that was killed half-way may still be there.
                 self._parts.exporter.delete(export, origin=context.origin)
+            forget_rules(self._db, instance_id, origin=context.origin)
 
         await to_thread.run_sync(work)
         return None
@@ -270,6 +273,7 @@ class InstanceEraser:
             )
             release(tx, instance_id)
             repository.forget_database(tx, instance_id)
+            front.remove_hosts_of(tx, instance_id)
             certificate = sign(instance_id, document, self._parts.signer)
             repository.sign_certificate(tx, certificate)
             tx.emit(

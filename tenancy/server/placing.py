@@ -11,9 +11,9 @@ from dataclasses import replace
 from app.core.db import Tx
 from app.core.ids import InstanceId
 from editions.catalog import Edition
-from tenancy.placement import choose_servers
+from tenancy.placement import choose_another_server, choose_servers
 from tenancy.server import repository
-from tenancy.server.record import Server
+from tenancy.server.record import Server, ServerId
 
 
 def place(
@@ -43,6 +43,42 @@ def place(
         data={"servers": [server.name for server in chosen], "country": country},
     )
     return chosen
+
+
+def place_another(tx: Tx, instance_id: InstanceId, *, edition: Edition, country: str, ordinal: int) -> Server:
+    """Take one place more for a line of an instance, on a server of its own. Emits `instance.placed`.
+
+    Raises:
+        CapacityExhausted: there is none; the caller's transaction must not be committed.
+    """
+    servers = repository.list_all_servers(tx)
+    placed = repository.list_placed_on(tx, instance_id)
+    while True:
+        chosen = choose_another_server(servers, edition, placed=placed, country=country)
+        if repository.take_place(tx, chosen.server_id):
+            break
+        full = replace(chosen, used=chosen.capacity)
+        servers = [full if each.server_id == chosen.server_id else each for each in servers]
+    repository.add_placement(tx, instance_id, chosen.server_id, ordinal=ordinal)
+    before = [server.name for server in placed]
+    tx.emit(
+        "instance.placed",
+        subject=instance_id,
+        data={"servers": [*before, chosen.name], "country": country},
+        before={"servers": [*before]},
+    )
+    return chosen
+
+
+def release_one(tx: Tx, instance_id: InstanceId, server_id: ServerId) -> None:
+    """Give one place of an instance back, if it has it. Emits `instance.released`."""
+    placed = repository.list_placed_on(tx, instance_id)
+    if repository.remove_placement(tx, instance_id, server_id):
+        left = [server.name for server in placed if server.server_id != server_id]
+        before = [server.name for server in placed]
+        tx.emit(
+            "instance.released", subject=instance_id, data={"servers": [*left]}, before={"servers": [*before]}
+        )
 
 
 def release(tx: Tx, instance_id: InstanceId) -> tuple[Server, ...]:

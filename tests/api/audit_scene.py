@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -13,8 +14,8 @@ import httpx2
 from app.core.ids import new_id
 from tests.api.lifecycle import approve_asked, approved
 from tests.api.routes import NEEDS_SLOW_BOX, make_material
-from tests.api.site import Instance, Site, good
-from tests.service.pki import issue
+from tests.api.site import PUBLIC, Instance, Site, good
+from tests.service.pki import issue, issue_for_host, make_authority, make_revocation_list
 
 REASON: Final = "Ticket 4711: so gewünscht."
 
@@ -112,6 +113,10 @@ class Stage:
         body = {"edition": "dedicated", "effective_from": begins}
         return str(good(self.of("POST", "/contracts", body), 201)["contract_id"])
 
+    @property
+    def tomorrow(self) -> str:
+        return (self.site.clock.now() + timedelta(days=1)).isoformat()
+
     def support_access(self) -> str:
         body = {"instance_id": self.instance.instance_id, "reason": "ticket 4711", "hours": 24}
         return str(good(self.staff("POST", "/support-accesses", body), 201)["access_id"])
@@ -164,6 +169,40 @@ def _client(
 def _certificate_removed(stage: Stage, ask: Callable[..., httpx2.Response]) -> httpx2.Response:
     client_id = stage.new_client()
     return ask("DELETE", f"/clients/{client_id}/certificates/{stage.certificate_id(client_id)}")
+
+
+def _host_body(host: str = "") -> dict[str, Any]:
+    host = host or f"{new_id('h')[-12:]}.example.com"
+    issued = issue_for_host(host, issuer=PUBLIC)
+    return {"host": host, "certificate": issued.pem, "key": issued.key_pem}
+
+
+def _renewed_host(stage: Stage, ask: Callable[..., httpx2.Response]) -> httpx2.Response:
+    host = good(stage.of("POST", "/hosts", _host_body()), 201)
+    body = _host_body(host["host"])
+    del body["host"]
+    return ask("PUT", f"/hosts/{host['host_id']}/certificate", body, version=1)
+
+
+def _removed_host(stage: Stage, ask: Callable[..., httpx2.Response]) -> httpx2.Response:
+    host = good(stage.of("POST", "/hosts", _host_body()), 201)
+    return ask("DELETE", f"/hosts/{host['host_id']}", version=1)
+
+
+def _revocation_list(
+    stage: Stage, ask: Callable[..., httpx2.Response], *, removed: bool = False
+) -> httpx2.Response:
+    authority = make_authority(f"CN={new_id('ca')[-12:]}")
+    pin = {"certificate": authority.pem, "subject": "CN=erp"}
+    good(stage.of("POST", f"/clients/{stage.new_client()}/certificates", pin), 201)
+    kept = good(stage.of("PUT", "/revocation-lists", {"list": make_revocation_list(authority)}))
+    if removed:
+        return ask("DELETE", f"/revocation-lists/{kept['authority']}")
+    return ask("PUT", "/revocation-lists", {"list": make_revocation_list(authority, number=2)})
+
+
+def _denied(stage: Stage) -> httpx2.Response:
+    return stage.staff("POST", "/denied-networks", {"network": "198.51.100.0/24", "reason": "a flood"})
 
 
 def _server_changed(stage: Stage, method: str, json: Any) -> httpx2.Response:
@@ -232,6 +271,34 @@ def _returned(stage: Stage) -> httpx2.Response:
     return stage.staff("POST", f"/boxes/{box}:return")
 
 
+def _own_lines(stage: Stage) -> str:
+    """Where the lines are of an instance of its own."""
+    pool = _own_box(stage).removesuffix("-box-1")
+    (read,) = [each for each in stage.site.listed("/instances") if each["name"] == pool]
+    return f"/instances/{read['instance_id']}/lines"
+
+
+def _line(method: str, verb: str, json: Any = None) -> Callable[[Stage], httpx2.Response]:
+    """A call about one of two lines."""
+
+    def send(stage: Stage) -> httpx2.Response:
+        path = _own_lines(stage)
+        line = f"{path}/{good(stage.staff('GET', path))[0]['line_id']}"
+        if verb == ":restore":
+            good(stage.staff("POST", f"{line}:drain", version=1))
+        return stage.staff(method, f"{line}{verb}", json, version=stage.version(line))
+
+    return send
+
+
+def _line_removed(stage: Stage) -> httpx2.Response:
+    path = _own_lines(stage)
+    asked = good(stage.staff("POST", path, {"ends_at": stage.tomorrow, "reason": "a peak"}), 202)
+    approve_asked(stage.site, asked)
+    line = f"{path}/{good(stage.staff('GET', path))[2]['line_id']}"
+    return stage.staff("DELETE", line, version=stage.version(line))
+
+
 def _firm_key(verb: str, **json: str) -> Callable[[Stage], httpx2.Response]:
     """A call about the firm key of an instance with two boxes of its own."""
 
@@ -267,6 +334,12 @@ def _asked_by(
     return lambda stage: call(stage, getattr(stage, how))
 
 
+def _ruled(stage: Stage, ask: Callable[..., httpx2.Response], *, undone: bool = False) -> httpx2.Response:
+    rule = {"name": "pause", "action": {"kind": "maintenance"}}
+    changed = ask("PUT", "/rules", {"rules": [rule]}, version=1)
+    return ask("POST", "/rules:undo", version=2) if undone else changed
+
+
 _CLIENT_CALLS: Final[Mapping[str, Callable[[Stage, Callable[..., httpx2.Response]], httpx2.Response]]] = {
     "create{}Client": lambda stage, ask: ask("POST", "/clients", {"name": "another", "scopes": ["read"]}),
     "change{}Client": _client("PATCH", json={"name": "other-name"}),
@@ -277,7 +350,14 @@ _CLIENT_CALLS: Final[Mapping[str, Callable[[Stage, Callable[..., httpx2.Response
     "add{}ClientCertificate": _client("POST", "/certificates", "certificate"),
     "remove{}ClientCertificate": _certificate_removed,
     "put{}AccessPolicy": _access,
+    "add{}Host": lambda stage, ask: ask("POST", "/hosts", _host_body()),
+    "renew{}Host": _renewed_host,
+    "remove{}Host": _removed_host,
+    "put{}RevocationList": _revocation_list,
+    "remove{}RevocationList": partial(_revocation_list, removed=True),
     "request{}Export": lambda stage, ask: ask("POST", "/exports"),
+    "put{}Rules": _ruled,
+    "undo{}Rules": lambda stage, ask: _ruled(stage, ask, undone=True),
 }
 
 SCENES: Final[Mapping[str, Callable[[Stage], httpx2.Response]]] = {
@@ -337,6 +417,13 @@ SCENES: Final[Mapping[str, Callable[[Stage], httpx2.Response]]] = {
     "lendBox": _box(":lend", {"to": "shared", "hours": 1, "reason": "help"}),
     "returnBox": _returned,
     "removeBox": _box(":remove", {"reason": "worn out"}),
+    "addLine": lambda stage: stage.staff(
+        "POST", f"{_own_lines(stage)}", {"ends_at": stage.tomorrow, "reason": "a peak"}
+    ),
+    "changeLine": _line("PATCH", "", {"weight": 50}),
+    "drainLine": _line("POST", ":drain"),
+    "restoreLine": _line("POST", ":restore"),
+    "removeLine": _line_removed,
     "copyFirmKey": _firm_key("copy", to="{pool}-box-2"),
     "moveFirmKey": _firm_key("move", **{"from": "{pool}-box-1", "to": "{pool}-box-2"}),
     "rotateFirmKey": _firm_key("rotate"),
@@ -367,6 +454,15 @@ SCENES: Final[Mapping[str, Callable[[Stage], httpx2.Response]]] = {
     "approveSupportAccess": _support("approve"),
     "refuseSupportAccess": _support("refuse"),
     "revokeSupportAccess": _support("revoke"),
+    "addPlatformHost": lambda stage: stage.staff("POST", "/hosts", _host_body()),
+    "renewPlatformHost": lambda stage: _renewed_host(stage, stage.staff),
+    "removePlatformHost": lambda stage: _removed_host(stage, stage.staff),
+    "denyNetwork": _denied,
+    "allowNetwork": lambda stage: stage.staff(
+        "DELETE", f"/denied-networks/{good(_denied(stage), 201)['denied_id']}"
+    ),
+    "pauseReconcile": lambda stage: stage.staff("PUT", "/reconcile/pauses/all", {"reason": "a test"}),
+    "resumeReconcile": lambda stage: stage.staff("DELETE", "/reconcile/pauses/all"),
     "runIsolationProbe": lambda stage: stage.staff("POST", "/probes/isolation:run"),
     "startMigration": lambda stage: stage.staff("POST", "/migrations", {"instances": [stage.instance.name]}),
     **{name.format(""): _asked_by("of", call) for name, call in _CLIENT_CALLS.items()},
@@ -374,14 +470,15 @@ SCENES: Final[Mapping[str, Callable[[Stage], httpx2.Response]]] = {
 }
 """By operationId."""
 
-NO_CHANGE: Final = {"diagnoseAccess", "diagnoseOwnAccess"}
+NO_CHANGE: Final = {"diagnoseAccess", "diagnoseOwnAccess", "planFront", "tryRules", "tryOwnRules"}
 """POST routes that only try something out."""
 ELSEWHERE: Final = {
     "retryOperation",
     "skipOperationStep",
     "cancelOperation",
     "recoverOperation",
+    "releaseReconcilePart",
     *NEEDS_SLOW_BOX,
 }
-"""Need an operation that has failed, or a slow box: their entries are looked at in `test_operation.py` and
-`test_cancel.py`."""
+"""Need an operation that has failed, a slow box, or a part that healing has given up: their entries are looked at in
+`test_operation.py`, `test_cancel.py` and `test_reconcile.py`."""

@@ -13,8 +13,8 @@ from fastapi.routing import APIRoute
 from app.core.ids import new_id
 from app.main import create_control_app, create_instance_app, create_portal_app
 from tests.api.device import Device
-from tests.api.site import HERE, ITEM, Instance, Site, good
-from tests.service.pki import issue
+from tests.api.site import HERE, ITEM, PUBLIC, Instance, Site, good
+from tests.service.pki import issue, issue_for_host, make_authority, make_revocation_list
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +100,8 @@ class Material:
     certificate_id: str
     token_id: str
     operation_id: str
+    host_id: str
+    authority: str
     bodies: dict[str, Any] = field(default_factory=dict)
 
     def path(self, operation: Operation) -> str:
@@ -121,7 +123,14 @@ class Material:
                     "certificate_id": self.certificate_id,
                     "token_id": self.token_id,
                     "operation_id": self.operation_id,
+                    "host_id": self.host_id,
+                    "authority": self.authority,
+                    "version": "1",
+                    "scope": "all",
                     "box": "shared-box-1",
+                    "line": "shared-1"
+                    if self.instance.edition == "datacenter"
+                    else f"{self.instance.name}-1",
                     "pool": "shared",
                     "firm_code": str(self.instance.firm_code),
                 }
@@ -164,6 +173,9 @@ def make_material(instance: Instance) -> Material:
     added = instance.admin(
         "POST", f"/clients/{client['client']['client_id']}/certificates", {"certificate": issue().pem}
     )
+    kept = _pin_authority(instance, client["client"]["client_id"])
+    host = _host_body()
+    own_host = good(instance.admin("POST", "/hosts", host), 201)
     site = instance.site
     token = {"name": "x", "person": "x@wops.example", "role": "support"}
     return Material(
@@ -178,8 +190,33 @@ def make_material(instance: Instance) -> Material:
         certificate_id=good(added, 201)["certificate_id"],
         token_id=good(site.admin("POST", "/staff-tokens", token), 201)["token"]["token_id"],
         operation_id=good(site.admin("GET", "/operations"))["data"][0]["operation_id"],
-        bodies=_bodies(instance, device, ticket, licenses[1], sku),
+        host_id=own_host["host_id"],
+        authority=kept["authority"],
+        bodies={
+            **_bodies(instance, device, ticket, licenses[1], sku),
+            **{f"renew{own}Host": {"certificate": host["certificate"], "key": host["key"]} for own in _OWNS},
+            **{f"put{own}RevocationList": {"list": kept["pem"]} for own in ("", "Own")},
+        },
     )
+
+
+_OWNS: Final = ("", "Own", "Platform")
+
+
+def _host_body() -> dict[str, Any]:
+    """A host name that nobody has, with its certificate."""
+    host = f"{new_id('h')[-12:]}.example.com"
+    issued = issue_for_host(host, issuer=PUBLIC)
+    return {"host": host, "certificate": issued.pem, "key": issued.key_pem}
+
+
+def _pin_authority(instance: Instance, client_id: str) -> dict[str, Any]:
+    """Pin an API client to an authority, and keep its revocation list."""
+    authority = make_authority(f"CN={new_id('ca')[-12:]}")
+    pin = {"certificate": authority.pem, "subject": "CN=erp"}
+    good(instance.admin("POST", f"/clients/{client_id}/certificates", pin), 201)
+    revoked = {"list": make_revocation_list(authority)}
+    return {**good(instance.admin("PUT", "/revocation-lists", revoked)), "pem": revoked["list"]}
 
 
 def _bodies(instance: Instance, device: Device, ticket: str, free: str, sku: str) -> dict[str, Any]:
@@ -227,6 +264,9 @@ def _bodies(instance: Instance, device: Device, ticket: str, free: str, sku: str
         "changeOwnClient": {"scopes": ["read", "orders"]},
         "diagnoseOwnAccess": {"address": HERE},
         "addOwnClientCertificate": {"certificate": issue().pem},
+        "addHost": _host_body(),
+        "addOwnHost": _host_body(),
+        "addPlatformHost": _host_body(),
         "createStaffToken": {"name": "somebody", "person": "somebody@wops.example", "role": "support"},
         "revokeStaffToken": None,
         **_MORE_BODIES,
@@ -235,11 +275,29 @@ def _bodies(instance: Instance, device: Device, ticket: str, free: str, sku: str
 
 
 _WHY: Final = {"reason": "because"}
+_REQUEST: Final = {"method": "GET", "path": "/api/v1/items", "source": HERE}
 _MORE_BODIES: Final[Mapping[str, Any]] = {
+    "putRules": {"rules": []},
+    "putOwnRules": {"rules": []},
+    "undoRules": None,
+    "undoOwnRules": None,
+    "tryRules": _REQUEST,
+    "tryOwnRules": _REQUEST,
     "approveApproval": {},
     "rejectApproval": _WHY,
     "changeCustomer": {"display_name": "Somebody else"},
     "removeClient": None,
+    "denyNetwork": {"network": "203.0.113.0/24", **_WHY},
+    "allowNetwork": None,
+    "planFront": None,
+    "pauseReconcile": _WHY,
+    "resumeReconcile": None,
+    "releaseReconcilePart": {"part": "line:acme-1"},
+    "removeHost": None,
+    "removeOwnHost": None,
+    "removePlatformHost": None,
+    "removeRevocationList": None,
+    "removeOwnRevocationList": None,
     "removeClientCertificate": None,
     "removeOwnClient": None,
     "removeOwnClientCertificate": None,
@@ -253,6 +311,11 @@ _MORE_BODIES: Final[Mapping[str, Any]] = {
     "resumeBox": None,
     "loadTransactions": {"number": 100},
     "retryBox": None,
+    "addLine": {"ends_at": "2026-03-12T09:00:00Z", **_WHY},
+    "changeLine": {"weight": 50},
+    "drainLine": None,
+    "restoreLine": None,
+    "removeLine": None,
     "lendBox": {"to": "nobodys", "hours": 1, **_WHY},
     "returnBox": None,
     "removeBox": _WHY,

@@ -26,6 +26,7 @@ from app.settings import Settings
 from tests.api.device import Device
 from tests.api.dump import Dump, compare, dump
 from tests.fake.clock import FakeClock
+from tests.service.pki import make_authority
 from tests.service.wait import wait_until
 
 T = TypeVar("T")
@@ -34,6 +35,8 @@ HERE = "127.0.0.1"
 ELSEWHERE = "127.0.0.2"
 """Another address of this machine: what the server sees as a caller from another network."""
 SOON = timedelta(seconds=20)
+PUBLIC = make_authority("CN=Public CA")
+"""Says whose a host name is."""
 USED = ("api_client", "op")
 """What changes when a client is let in: when it was."""
 FAST = {"rate_per_second": 10_000, "burst": 10_000}
@@ -63,7 +66,15 @@ class Site:
         self.folder = folder
         self.clock = clock or FakeClock()
         # Every test may have an instance of its own on a dedicated server; no round of the probe comes in between.
-        settings = {"probe_every_seconds": 86_400, "dedicated_servers": 500, **settings}
+        public = folder / "public.pem"
+        public.parent.mkdir(parents=True, exist_ok=True)
+        public.write_text(PUBLIC.pem)
+        settings = {
+            "probe_every_seconds": 86_400,
+            "dedicated_servers": 500,
+            "front_authorities": public,
+            **settings,
+        }
         self.settings = Settings(data_dir=folder / "data", host=HERE, port=0, **settings)
         self.platform = make_platform(self.settings, clock=self.clock)
         self._callers: dict[str, httpx2.Client] = {}
@@ -265,9 +276,9 @@ class Site:
     # Looking into it.
 
     def pass_time(self, seconds: float) -> None:
-        """Move the platform's clock on."""
-        assert isinstance(self.clock, FakeClock)
-        self.clock.advance(timedelta(seconds=seconds))
+        """Move the platform's clock on; a real one does so by itself, and its tests wait for what they want."""
+        if isinstance(self.clock, FakeClock):
+            self.clock.advance(timedelta(seconds=seconds))
 
     def flush(self, *, only: str | None = None) -> None:
         """Write down everything that lines keep in memory, of one instance or of all."""

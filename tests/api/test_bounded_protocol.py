@@ -41,10 +41,12 @@ class FakeTransport(asyncio.Transport):
         pass
 
 
-async def _answer(_scope: Scope, receive: Receive, send: Send) -> None:
+async def _answer(scope: Scope, receive: Receive, send: Send) -> None:
     while (await receive()).get("more_body"):
         pass
-    await send({"type": "http.response.start", "status": 204, "headers": []})
+    # Not before the body has ended: what came behind it has come by now.
+    status = 499 if any(name == b"client-cert" for name, _ in scope["headers"]) else 204
+    await send({"type": "http.response.start", "status": status, "headers": []})
     await send({"type": "http.response.body"})
 
 
@@ -61,10 +63,14 @@ def feed(pieces: Sequence[bytes]) -> list[bytes]:
             if not transport.closed:
                 protocol.data_received(piece)
             await asyncio.sleep(0)
+        if transport.closed:
+            # As a real transport does.
+            protocol.connection_lost(None)
         while protocol.tasks:
             await asyncio.gather(*protocol.tasks)
             await asyncio.sleep(0)
-        protocol.connection_lost(None)
+        if not transport.closed:
+            protocol.connection_lost(None)
         return transport.written
 
     written = asyncio.run(serve())
@@ -88,3 +94,16 @@ def test_head_that_never_ends_is_refused_wherever_it_began() -> None:
     more = b"a" * (HEAD_MAX // 2)
     assert feed([GET + endless, more, more])[-1] == b"400"
     assert feed([POST + GET + endless, more, more, more])[-1] == b"400"
+
+
+def test_field_behind_a_body_is_no_header() -> None:
+    chunked = b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n"
+    trailer = b"Client-Cert: :MIIB:\r\n\r\n"
+    assert feed([chunked + trailer]) == [b"204"]
+    assert feed([chunked, trailer]) == [b"204"]
+    assert feed([GET + b"Client-Cert: :MIIB:\r\n\r\n"]) == [b"499"]
+
+
+def test_fields_behind_a_body_are_measured_too() -> None:
+    chunked = b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n0\r\n"
+    assert feed([chunked + b"A: " + b"a" * HEAD_MAX + b"\r\n\r\n"])[-1] == b"400"

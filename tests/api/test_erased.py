@@ -10,9 +10,11 @@ from app.core.ids import new_id
 from tests.api.conftest import MakeInstance
 from tests.api.routes import Operation, admin_operations
 from tests.api.site import HERE, Instance, Site, good, refused
-from tests.service.pki import issue
+from tests.service.pki import issue, issue_for_host, make_authority, make_revocation_list
 from tests.service.wait import wait_until
 
+HOST = issue_for_host("erased.example")
+PROOF = {"certificate": HOST.pem, "key": HOST.key_pem}
 ITEM = {"sku": "x", "name": "x", "options": {"product_code": 1}}
 BODIES: dict[str, Any] = {
     "createItemForCustomer": ITEM,
@@ -30,7 +32,14 @@ BODIES: dict[str, Any] = {
     "eraseInstance": {"reason": "because"},
     "renameInstance": {"name": "another-name"},
     "reinstateInstance": {},
+    "addHost": {"host": "erased.example", **PROOF},
+    "renewHost": PROOF,
+    "putRevocationList": {"list": make_revocation_list(make_authority())},
+    "putRules": {"rules": []},
+    "tryRules": {"method": "GET", "path": "/", "source": HERE},
 }
+VERSIONED = frozenset({"undoRules", "removeHost"})
+"""Operations other than PUT and PATCH that open an instance's database and are based on a version."""
 
 
 @pytest.fixture(scope="module")
@@ -60,9 +69,22 @@ def approved(instance: Instance, verb: str, body: dict[str, Any]) -> None:
 def ask(instance: Instance, operation: Operation) -> tuple[int, str]:
     """Status and code of the answer to a sound request."""
     names = {"ticket": "NFGSX-VWNYJ-T74CD-48H5B-7NEEJ", "serial": "130-1029384756"}
-    names |= {each: f"{each}_0" for each in ("client_id", "certificate_id", "contract_id", "export_id")}
+    names |= {
+        each: f"{each}_0"
+        for each in (
+            "client_id",
+            "certificate_id",
+            "contract_id",
+            "export_id",
+            "line",
+            "host_id",
+            "authority",
+        )
+    }
+    names["version"] = "1"
     path = operation.path.format_map({"instance_id": instance.instance_id, **names})
-    more: dict[str, Any] = {"headers": {"If-Match": '"1"'} if operation.method in ("PUT", "PATCH") else {}}
+    versioned = operation.method in ("PUT", "PATCH") or operation.name in VERSIONED
+    more: dict[str, Any] = {"headers": {"If-Match": '"1"'} if versioned else {}}
     if operation.name == "listLedger":
         more["params"] = {"period": "2026-03", "meter": "activations"}
     answer = instance.site.admin(

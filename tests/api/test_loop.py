@@ -20,8 +20,8 @@ from tests.service.wait import wait_until
 
 README = Path(main.__file__).parent / "workers" / "README.md"
 DAY = timedelta(days=1).total_seconds()
-# Which part of the platform each loop calls; the flusher is woken by meters, operations and boxes have
-# their own.
+# Which part of the platform each loop calls; the flusher is woken by meters, operations, boxes, load balancers and
+# healing have their own.
 CALLS = {
     "operation_sweep": "sweep_operations",
     "sweep": "sweep",
@@ -29,6 +29,8 @@ CALLS = {
     "push": "push_config",
     "tell_customers": "tell_customers",
     "expire": "expire_requests",
+    "lines": "keep_lines",
+    "end_lines": "end_lines",
     "sign": "sign_checkpoints",
     "forget": "forget_operations",
     "delete_exports": "delete_exports",
@@ -73,7 +75,7 @@ async def running() -> set[str]:
 def test_every_loop_of_the_table_is_started_and_every_one_started_is_in_it(own_site: Site) -> None:
     names = {name for name in own_site.run(running()) if re.fullmatch(r"[a-z_]+", name)}
     assert names == documented()
-    assert documented() == set(CALLS) | {"flush", "operations", "boxes", "probe"}
+    assert documented() == set(CALLS) | {"flush", "operations", "boxes", "probe", "fronts", "reconcile"}
 
 
 @pytest.mark.usefixtures("hasty")

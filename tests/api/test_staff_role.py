@@ -28,6 +28,9 @@ NEED: Final = {
         getSupportAccess listApprovals listBoxes listContracts listCustomers listEditions
         listFirmKeys listInstances listIsolationProbes listOperations listPeople listPools listServers
         listStaffTokens listSupportAccesses printKeyCeremony streamOperationEvents
+
+        listLines getLine getPlatformHost listPlatformHosts getDeniedNetwork listDeniedNetworks getFront
+        getReconcile listReconcileDecisions
     """,
     "audit": "exportAudit getAuditKey listAudit listCheckpoints verifyAudit",
     "change": """
@@ -41,12 +44,22 @@ NEED: Final = {
 
         addClientCertificate changeClient createClient disableClient enableClient putAccessPolicy
         removeClient removeClientCertificate rotateClient
+
+        putRules undoRules
+
+        addLine changeLine drainLine restoreLine removeLine
+
+        addHost renewHost removeHost addPlatformHost renewPlatformHost removePlatformHost
+        putRevocationList removeRevocationList denyNetwork allowNetwork planFront
+
+        pauseReconcile resumeReconcile releaseReconcilePart
     """,
     "admin": "createServer createStaffToken removeServer revokeStaffToken rotateStaffToken",
     "look": """
         auditMeters diagnoseAccess downloadExport getAccessPolicy getClient getContainerForCustomer
         getInstanceUsage getTicketForCustomer listAccessFailures listClients listExports
-        listInstanceAudit listLedger
+        getRuleVersion getRules listRuleVersions tryRules
+        listInstanceAudit listLedger getHost listHosts listRevocationLists
     """,
     "act": """
         createItemForCustomer placeOrderForCustomer requestExport restoreContainerForCustomer

@@ -27,14 +27,17 @@ IMPORT_BORDERS: Mapping[str, tuple[str, ...]] = {
     ),
     "pymysql": ("app/core/db*.py", "app/core/migrate*.py"),
     "alembic": ("app/core/migrate*.py",),
-    "subprocess": ("fsb_gateway/box.py", "lb/process.py", "tenancy/runner/*.py"),
+    "subprocess": ("fsb_gateway/box.py", "lb/process.py", "lb/pair/process.py", "tenancy/runner/*.py"),
     # A main program hears the signals that are sent to it.
     "signal": (
         "fsb_gateway/box.py",
         "lb/process.py",
+        "lb/pair/process.py",
         "tenancy/runner/*.py",
+        "app/command/cluster_up.py",
         "app/command/fsb_box.py",
         "app/command/fsb_serve.py",
+        "app/command/line.py",
         "app/command/migrate.py",
         "app/command/up.py",
     ),

@@ -21,6 +21,7 @@ MUST_BE_PURE = {
     "app.licensing.order.ticket_code",
     "app.licensing.product_item",
     "app.licensing.transfer.transfer_plan",
+    "app.operations.reconcile.plan",
     "editions.catalog",
     "editions.limit",
     "editions.period",

@@ -22,10 +22,16 @@ BENCHES: Final = (
     "migrate_instances",
     "provisioning_time",
     "audit_chain",
+    "haproxy_wrapper",
     "job_handoff_vs_queue",
     "box_utilisation",
     "shared_pool_fairness",
     "dedicated_pool_isolation",
+    "balancer_lost",
+    "front_changes",
+    "front_scale",
+    "front_vs_direct",
+    "line_killed",
 )
 """Each is a module of its own name with a `run`."""
 

@@ -23,9 +23,10 @@ from app.core.logging import configure_logging
 from app.core.quiet_server import address_socket
 from app.http import instance_api
 from app.http.call import PlainRoute
+from app.http.entrance import make_server
 from app.http.trace import TraceLayer
 from app.licensing import ItemDraft, OrderDraft, OrderedPosition, ProductOptions
-from app.main import FrontDoor, _uvicorn
+from app.main import FrontDoor
 from app.operations.line import InstanceRuntime
 from app.settings import Settings
 from editions import WEB_SERVICE_CALLS
@@ -168,7 +169,7 @@ class Served:
 async def listening(app: ASGIApp) -> AsyncIterator[int]:
     """Serve an application by uvicorn, set up as `wops up` sets it up, on a free loopback port."""
     with address_socket("127.0.0.1", 0) as listener:
-        server = _uvicorn(app)
+        server = make_server(app)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         await server.listening.wait()
         try:

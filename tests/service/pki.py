@@ -123,6 +123,49 @@ def issue_for_server(address: str, *, issuer: Issued) -> Issued:
     )
 
 
+def issue_for_host(
+    *hosts: str,
+    issuer: Issued | None = None,
+    not_before: datetime = START,
+    lasts: timedelta = YEAR,
+    usage: ObjectIdentifier | None = SERVER_AUTH,
+) -> Issued:
+    """The certificate of a server by its names; self-signed without an issuer."""
+    names = x509.SubjectAlternativeName([x509.DNSName(each) for each in hosts])
+    extensions: list[tuple[x509.ExtensionType, bool]] = [(names, False)]
+    if usage is not None:
+        extensions.append((x509.ExtendedKeyUsage([usage]), False))
+    if issuer is not None:
+        key_id = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.key.public_key())
+        extensions.append((key_id, False))
+    return _issue(f"CN={hosts[0]}", issuer=issuer, not_before=not_before, lasts=lasts, extensions=extensions)
+
+
+def make_revocation_list(
+    authority: Issued,
+    *revoked: Issued,
+    number: int | None = 1,
+    this_update: datetime = START,
+    lasts: timedelta = YEAR,
+    more: tuple[tuple[x509.ExtensionType, bool], ...] = (),
+) -> str:
+    """A revocation list of an authority, in PEM."""
+    builder = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(authority.certificate.subject)
+        .last_update(this_update)
+        .next_update(this_update + lasts)
+    )
+    for each in revoked:
+        entry = x509.RevokedCertificateBuilder().serial_number(each.certificate.serial_number)
+        builder = builder.add_revoked_certificate(entry.revocation_date(this_update).build())
+    if number is not None:
+        builder = builder.add_extension(x509.CRLNumber(number), critical=False)
+    for extension, critical in more:
+        builder = builder.add_extension(extension, critical=critical)
+    return builder.sign(authority.key, hashes.SHA256()).public_bytes(Encoding.PEM).decode()
+
+
 def _issue(
     subject: str,
     *,

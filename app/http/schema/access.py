@@ -247,6 +247,9 @@ class DiagnoseBody(RequestModel):
         default=True, description="What to assume of the secret if none is given to try."
     )
     certificate: str | None = Field(default=None, max_length=LONGEST_PEM, description="PEM.")
+    verification: Literal["good", "revoked", "not_verified"] = Field(
+        default="good", description="What the load balancer finds when it checks the certificate."
+    )
     scope: ScopeName | None = Field(default=None, description="That the route asks for.")
 
 

@@ -67,15 +67,18 @@ class Audit:
         )
         self._export = AuditExport(db, key_id=self.key.key_id, open_database=self.open_chain, erased=erased)
         self._list_unseen: Callable[[], list[InstanceId]] | None = None
+        self._grows_elsewhere = False
         # Chains that may have grown without this process knowing.
         self._unseen: deque[str] = deque()
 
-    def start(self, list_instances: Callable[[], list[InstanceId]]) -> None:
+    def start(self, list_instances: Callable[[], list[InstanceId]], *, grows_elsewhere: bool = False) -> None:
         """Go on where the last process ended; `sign` then looks at all chains, whatever that one left.
 
         Args:
             list_instances: those that have a database.
+            grows_elsewhere: other processes write to their chains; then all are looked at again and again.
         """
+        self._grows_elsewhere = grows_elsewhere
         self.notary.start()
         self.notary.watch(PLATFORM_CHAIN, self._db.chain_end)
         self._unseen.append(PLATFORM_CHAIN)
@@ -92,8 +95,9 @@ class Audit:
         """
         signed = self.notary.sign_grown()
         if self._list_unseen is not None:
-            self._unseen.extend(self._list_unseen())
-            self._list_unseen = None
+            waiting = set(self._unseen)
+            self._unseen.extend(each for each in self._list_unseen() if each not in waiting)
+            self._list_unseen = self._list_unseen if self._grows_elsewhere else None
         self._unseen.extend(each for each in self.notary.unsure() if each not in self._unseen)
         if self._unseen:
             self._look_at_some()

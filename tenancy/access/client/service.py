@@ -290,7 +290,6 @@ class ClientService:
         command: Command | None = None,
     ) -> Done[None]:
         """Remove an API client with its secrets and certificates. Its name may be given again."""
-        _, db = self._opener.open_ready(instance_id)
 
         def edit(tx: Tx, client: ApiClient) -> JsonObject:
             repository.remove_client(tx, client.client_id)
@@ -299,7 +298,7 @@ class ClientService:
             )
             return {}
 
-        answer = self._edit(db, client_id, edit, insistence=insistence, command=command)
+        _, answer = self.edit_client(instance_id, client_id, edit, insistence=insistence, command=command)
         return Done(value=None, replayed=answer.replayed)
 
     def get_client(self, instance_id: InstanceId, client_id: ApiClientId) -> ApiClient:
@@ -323,7 +322,9 @@ class ClientService:
     ) -> tuple[Database, TxAnswer]:
         """Change something of a client in one transaction, unless that would lock somebody out."""
         _, db = self._opener.open_ready(instance_id)
-        return db, self._edit(db, client_id, edit, insistence=insistence, command=command)
+        answer = self._edit(db, client_id, edit, insistence=insistence, command=command)
+        self._opener.note_access(instance_id)
+        return db, answer
 
     def _edit(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 from datetime import timedelta
@@ -52,6 +53,21 @@ def test_stop_in_the_middle_of_the_story_is_no_failure(tmp_path: Path, number: s
         running.process.wait()
     assert (running.err.count("creating"), "net_unavailable" in running.err) == (4, False)
     assert "steps did what they should" not in running.out, "it had ended before"
+
+
+def test_demo_whose_making_was_killed_is_carried_to_its_end_by_the_next_start(tmp_path: Path) -> None:
+    running = Printing(tmp_path, "--demo")
+    try:
+        wait_until(lambda: "creating demo-performance" in running.err, "the demo to begin", deadline=_SOON)
+        running.process.kill()
+        running.process.wait()
+        running = Printing(tmp_path, "--demo", "--json")
+        wait_until(lambda: running.out.endswith("\n") or running.err, "the next start", deadline=_SOON)
+        assert running.err == ""
+        assert len(json.loads(running.out)["instances"]) == 4
+    finally:
+        running.process.kill()
+        running.process.wait()
 
 
 def test_gateway_that_is_away_is_told_once_with_the_reason_and_the_platform_serves(tmp_path: Path) -> None:

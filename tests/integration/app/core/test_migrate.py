@@ -18,9 +18,13 @@ from sqlalchemy.pool import NullPool
 import app.licensing.tables
 import app.operations.audit.tables
 import app.operations.probe.tables
+import app.operations.reconcile.tables
 import editions.tables
 import tenancy.access.tables
+import tenancy.front.tables
+import tenancy.line.tables
 import tenancy.operation.tables
+import tenancy.rule.tables
 import tenancy.staff.tables
 import tenancy.tables
 from app.core.migrate import MIGRATIONS, Tree, current, head, upgrade
@@ -35,9 +39,13 @@ TABLE_MODULES = (
     app.licensing.tables,
     app.operations.audit.tables,
     app.operations.probe.tables,
+    app.operations.reconcile.tables,
     editions.tables,
     tenancy.access.tables,
+    tenancy.front.tables,
+    tenancy.line.tables,
     tenancy.operation.tables,
+    tenancy.rule.tables,
     tenancy.staff.tables,
     tenancy.tables,
 )

@@ -52,7 +52,7 @@ def test_renaming_is_followed_and_lines_stay(life: Life, directory: InstanceDire
     assert find(directory, "beta") == (acme.instance_id, "acme-1")
     assert find(directory, "acme") is None
     with pytest.raises(InstanceNotFound):
-        directory.look_up("acme", request_key="k")
+        directory.look_up("acme")
     assert directory.name_of(acme.instance_id) == "beta"
     assert directory.lines_of(acme.instance_id) == (LineId("acme-1"),)
     assert directory.follow() == []
@@ -62,7 +62,7 @@ def test_new_frozen_ended_and_erased_instances_are_followed(life: Life, director
     assert directory.load() == []
     ordered = life.world.order("acme")
     with pytest.raises(InstanceNotReady):
-        directory.look_up("acme", request_key="k")
+        directory.look_up("acme")
     life.world.run()
     directory.follow()
     acme = life.world.instances.get_instance(InstanceId(ordered.object_id))
@@ -77,7 +77,7 @@ def test_new_frozen_ended_and_erased_instances_are_followed(life: Life, director
     directory.follow()
     assert find(directory, "acme") is None
     with pytest.raises(InstanceNotFound):
-        directory.look_up("acme", request_key="k")
+        directory.look_up("acme")
     assert InstanceDirectory(life.world.instances, clock=life.clock).load() == []
     assert directory.name_of(acme.instance_id) == acme.instance_id
 

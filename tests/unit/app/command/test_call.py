@@ -25,6 +25,10 @@ READING = {
     "export",
     "key",
     "probe",
+    "history",
+    "dry-run",
+    "status",
+    "decisions",
 }
 WITHOUT_PLATFORM = {"audit verify-export"}
 

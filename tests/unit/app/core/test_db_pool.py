@@ -205,6 +205,42 @@ def test_connection_idle_longest_makes_room_whosever_it_is(server: FakeServer) -
         pool.dispose()
 
 
+def test_budget_that_shrinks_closes_what_is_idle_at_once_and_the_rest_as_it_comes_back(
+    server: FakeServer,
+) -> None:
+    budget = ConnectionBudget(4, per_database=4, wait_seconds=0)
+    first, second = make_pool(server, budget), make_pool(server, budget)
+    idle, *busy = [first.connect(), second.connect(), second.connect(), second.connect()]
+    idle.close()
+    budget.resize(2)
+    assert (budget.open, budget.idle, server.open) == (3, 0, 3)
+    busy.pop().close()
+    assert (budget.open, server.open) == (2, 2)
+    with pytest.raises(PoolTimeout):
+        first.connect()
+    for connection in busy:
+        connection.close()
+    assert (budget.open, budget.idle, server.open) == (2, 2, 2)
+    first.dispose()
+    second.dispose()
+
+
+def test_budget_that_grows_lets_in_who_waits(server: FakeServer) -> None:
+    budget = ConnectionBudget(1, wait_seconds=10)
+    pool, other = make_pool(server, budget), make_pool(server, budget)
+    held = pool.connect()
+    waiting = threading.Thread(target=lambda: other.connect().close())
+    waiting.start()
+    wait_until(lambda: budget.waiting, "somebody to wait")
+    budget.resize(2)
+    waiting.join(5)
+    assert not waiting.is_alive()
+    held.close()
+    assert (budget.open, server.most) == (2, 2)
+    pool.dispose()
+    other.dispose()
+
+
 def test_busy_instance_leaves_room_for_others(server: FakeServer) -> None:
     budget = ConnectionBudget(LIMIT, per_database=3, wait_seconds=0)
     greedy, modest = make_pool(server, budget), make_pool(server, budget)

@@ -74,7 +74,30 @@ def test_two_certificates_are_refused() -> None:
     assert refused(FROM, (b"client-cert", b":YQ==:"), (b"client-cert", b":YQ==:")) == "client_cert_malformed"
 
 
-@pytest.mark.parametrize("name", [b"client-cert", b"client-cert-chain"])
+def test_front_says_what_it_found() -> None:
+    shown = (b"client-cert", b":YQ==:")
+    assert read_front([FROM, shown]).verification == "good", (
+        "a front that says nothing lets only good ones pass"
+    )
+    for codes, found in (
+        (b"0,0", "good"),
+        (b"23,0", "revoked"),
+        (b"12,12", "good"),
+        (b"34,0", "not_verified"),
+    ):
+        assert read_front([FROM, shown, (b"client-cert-verify", codes)]).verification == found
+
+
+@pytest.mark.parametrize(
+    "value", [b"", b"0", b"0,", b"a,b", b"0,0,0", b"-1,0", b"1000,0", "²,0".encode("latin-1")]
+)
+def test_what_it_found_is_two_codes(value: bytes) -> None:
+    assert refused(FROM, (b"client-cert-verify", value)) == "client_cert_malformed"
+    twice = ((b"client-cert-verify", b"0,0"),) * 2
+    assert refused(FROM, *twice) == "client_cert_malformed"
+
+
+@pytest.mark.parametrize("name", [b"client-cert", b"client-cert-chain", b"client-cert-verify"])
 def test_certificate_of_a_caller_himself_is_refused(name: bytes) -> None:
     with pytest.raises(DomainError) as error:
         refuse_certificate([(b"host", b"x"), (name, b"")])

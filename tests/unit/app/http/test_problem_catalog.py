@@ -35,6 +35,13 @@ HTTP_ONLY = {
     "cursor_invalid": 422,
     "internal_error": 500,
     "request_refused": 400,
+    # What the load balancer answers itself.
+    "caller_denied": 403,
+    "request_too_slow": 408,
+    "front_failed": 500,
+    "line_failed": 502,
+    "control_unavailable": 503,
+    "line_too_slow": 504,
 }
 DECIDED = {
     "item_version_conflict": 412,

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from random import Random
+from typing import get_args
 
 import pytest
 from hypothesis import given, settings
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from tenancy.access.decision import Admitted, CallerCredentials, decide
 from tenancy.access.doctor import Diagnosis, Patient, diagnose
 from tenancy.access.policy import AccessPolicy, Method, Mode, Scope
+from tenancy.access.revocation.verification import Verification
 from tests.unit.tenancy.access.material import (
     INSIDE,
     KEY,
@@ -55,10 +57,18 @@ def test_verdict_is_that_of_the_decision(
         peer, shown = choose.choice([INSIDE, OUTSIDE]), choose.choice([None, *sorted(certificates())])
         basic = choose.choice([None, (choose.choice(USERS), choose.choice(SECRETS))])
         scope = choose.choice(SCOPES)
-        call = CallerCredentials(peer=peer, basic=basic, certificate=der(shown))
+        verification = choose.choice(get_args(Verification))
+        call = CallerCredentials(peer=peer, basic=basic, certificate=der(shown), verification=verification)
         decision = decide(rules, call, key=KEY, now=NOW)
         username, secret = basic or (None, None)
-        patient = Patient(peer=peer, username=username, secret=secret, certificate=der(shown), scope=scope)
+        patient = Patient(
+            peer=peer,
+            username=username,
+            secret=secret,
+            certificate=der(shown),
+            verification=verification,
+            scope=scope,
+        )
         found = diagnose(held, patient, key=KEY, now=NOW)
         assert found.decision == decision
         has_scope = isinstance(decision, Admitted) and (scope is None or decision.may(scope))

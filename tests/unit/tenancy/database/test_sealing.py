@@ -53,6 +53,20 @@ def test_what_is_no_seal_is_refused(sealed: str) -> None:
         SEAL.open(sealed, owner="a")
 
 
+def test_seal_with_a_key_of_its_own_opens_what_the_credential_key_sealed_and_not_the_other_way_round() -> (
+    None
+):
+    credential, own = CredentialKey(bytes(range(32))), CredentialKey(bytes(range(1, 33)))
+    seal = PasswordSeal(own, former=credential)
+    assert seal.open(SEAL.seal("secret", owner="a"), owner="a") == "secret"
+    sealed = seal.seal("secret", owner="a")
+    assert seal.open(sealed, owner="a") == "secret"
+    # Neither as it is nor passed off as an older one does it open for those who have the credential key alone.
+    for text in (sealed, "v1." + sealed.removeprefix("v2.")):
+        with pytest.raises(DatabasePasswordDamaged):
+            SEAL.open(text, owner="a")
+
+
 def test_neither_key_nor_password_is_in_any_representation() -> None:
     place = ServerPlace(server_id=None, kind="mariadb", address="127.0.0.1", tls_ca="pem")
     home = DatabaseHome(

@@ -1,0 +1,1 @@
+"""Keeping load balancers as the platform wants them: what they are to be, and bringing each of them there."""

@@ -1,0 +1,143 @@
+"""What load balancers say of lines, and what is seen of load balancers themselves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final
+
+from anyio import to_thread
+
+from app.core.net import ApiSession, NetError, NetRejected
+from app.operations.front.keeper import FrontsReport
+from app.operations.front.kept_front import FrontReport
+from app.operations.reconcile.observation import Evidence, Observation, Subject, Verdict
+from lb.errors import HaproxyError
+from lb.front.settings import FrontSettings
+from lb.haproxy_stats import MasterSocket, OperationalState, RuntimeSocket, ServerState
+
+_WITHIN: Final = timedelta(seconds=1)
+"""A worker answers within milliseconds; one that hangs must not hold the healer up. Our own decision."""
+_NO_ANSWER: Final = "haproxy_unavailable"
+_GROUP: Final = "fronts"
+
+_SAYS: Final[Mapping[OperationalState, Verdict]] = {
+    OperationalState.STOPPED: "bad",
+    OperationalState.STOPPING: "bad",
+    OperationalState.STARTING: "ok",
+    OperationalState.RUNNING: "ok",
+}
+"""By its own health check; `stopping`: the line answers, and says that it is not ready."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrontView:
+    """What one load balancer says.
+
+    Attributes:
+        lines: by key of the line set and number of the line; None: it does not answer.
+    """
+
+    name: str
+    lines: Mapping[tuple[str, int], Evidence] | None = None
+    observation: Observation
+    others: tuple[Observation, ...] = field(default=())
+
+
+class FrontWatch:
+    """Used from one event loop.
+
+    Args:
+        fronts: the load balancers.
+        report: whether each is what it is to be.
+    """
+
+    def __init__(self, fronts: Sequence[FrontSettings], report: Callable[[], FrontsReport]) -> None:
+        self._fronts = tuple(fronts)
+        self._report = report
+
+    @property
+    def has_parts(self) -> bool:
+        """Whether there is a load balancer."""
+        return bool(self._fronts)
+
+    async def look(self) -> tuple[FrontView, ...]:
+        """Ask all of them at once."""
+        reports = {each.name: each for each in self._report().fronts}
+        asked = (to_thread.run_sync(_ask, each, reports.get(each.name)) for each in self._fronts)
+        return tuple(await asyncio.gather(*asked))
+
+
+def _ask(settings: FrontSettings, report: FrontReport | None) -> FrontView:
+    runtime, lines = _ask_runtime(settings)
+    evidence = (runtime,) if lines is not None else (runtime, _ask_health(settings), _ask_master(settings))
+    return FrontView(
+        name=settings.name,
+        lines=lines,
+        observation=Observation(
+            subject=Subject(kind="front", name=settings.name, group=_GROUP), evidence=evidence
+        ),
+        others=() if report is None else (_observe_config(report),),
+    )
+
+
+def _ask_runtime(
+    settings: FrontSettings,
+) -> tuple[Evidence, Mapping[tuple[str, int], Evidence] | None]:
+    try:
+        found = RuntimeSocket(settings.runtime_socket, timeout=_WITHIN).show_servers_state()
+    except HaproxyError as error:
+        return Evidence(witness="runtime", verdict="bad", detail=error.code), None
+    lines = {
+        (each.backend, int(each.name[1:])): _says(settings.name, each)
+        for each in found
+        if each.name[:1] == "l" and each.name[1:].isdecimal()
+    }
+    return Evidence(witness="runtime", verdict="ok"), lines
+
+
+def _says(name: str, server: ServerState) -> Evidence:
+    state = server.operational
+    verdict = "unknown" if server.admin.is_maint else _SAYS[state]
+    return Evidence(witness=name, verdict=verdict, detail=state.name.lower())
+
+
+def _ask_health(settings: FrontSettings) -> Evidence:
+    """Whether the worker answers callers; asked only if its socket does not."""
+    address = f"http://{settings.health.replace('*', '127.0.0.1')}"
+    try:
+        with ApiSession(address, timeout_seconds=_WITHIN.total_seconds()) as session:
+            session.get("/livez")
+    except NetRejected as error:
+        return Evidence(witness="health", verdict="ok", detail=str(error.status))
+    except NetError as error:
+        return Evidence(witness="health", verdict="bad", detail=error.code)
+    return Evidence(witness="health", verdict="ok")
+
+
+def _ask_master(settings: FrontSettings) -> Evidence:
+    try:
+        found = MasterSocket(settings.master_socket, timeout=_WITHIN).show_proc()
+    except HaproxyError as error:
+        return Evidence(witness="master", verdict="bad", detail=error.code)
+    if found.workers:
+        # The master only knows that they live.
+        return Evidence(witness="master", verdict="unknown", detail=f"{len(found.workers)} workers")
+    return Evidence(witness="master", verdict="bad", detail="no worker")
+
+
+def _observe_config(report: FrontReport) -> Observation:
+    """Whether a load balancer is what it is to be; its keeper tries again and again, and is the only one who knows."""
+    verdict: Verdict = "unknown"
+    if report.in_step:
+        verdict = "ok"
+    elif report.problem is not None and report.problem != _NO_ANSWER:
+        verdict = "bad"
+    return Observation(
+        subject=Subject(kind="config", name=report.name, group="config"),
+        evidence=(Evidence(witness="keeper", verdict=verdict, detail=report.problem or ""),),
+        witnesses=1,
+        is_healing=True,
+    )

@@ -1,0 +1,1 @@
+"""The front: what both load balancers are to do, and how a running HAProxy is brought there."""

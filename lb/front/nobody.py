@@ -1,0 +1,30 @@
+"""An authority that has never issued a certificate, and its revocation list, so that neither file is ever empty. Pure.
+
+HAProxy takes no empty list of authorities. The key of this one was thrown away when it was made.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+NOBODY_AUTHORITY: Final = """\
+-----BEGIN CERTIFICATE-----
+MIIBZDCCAQqgAwIBAgIBATAKBggqhkjOPQQDAjAXMRUwEwYDVQQDDAx3b3BzOiBu
+b2JvZHkwIBcNMjAwMTAxMDAwMDAwWhgPMjk5OTEyMzEwMDAwMDBaMBcxFTATBgNV
+BAMMDHdvcHM6IG5vYm9keTBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABJ7Dsi7h
+gG0yrDfmYLT/hKLO7410i0gI7KR4jcVtbs1oZ4DrU3IpMZFcIseatr5zpVUtq+IF
+sT5ACdpOlPVmUPOjRTBDMBIGA1UdEwEB/wQIMAYBAf8CAQAwHQYDVR0OBBYEFBKz
+tDVmTiHP3C3TFKTdHVuAvcGUMA4GA1UdDwEB/wQEAwIBBjAKBggqhkjOPQQDAgNI
+ADBFAiEA8Ck6HIhOrbeDCWaeRypbSVUZ3ACgakVcLyLnTM/dc68CIB5ERMgkHhos
+LY14uPgaQLzpTmEUF9Yw5G54Ng5PgzHS
+-----END CERTIFICATE-----
+"""
+NOBODY_REVOCATION_LIST: Final = """\
+-----BEGIN X509 CRL-----
+MIHRMHkCAQEwCgYIKoZIzj0EAwIwFzEVMBMGA1UEAwwMd29wczogbm9ib2R5Fw0y
+MDAxMDEwMDAwMDBaGA8yOTk5MTIzMTAwMDAwMFqgLzAtMAoGA1UdFAQDAgEBMB8G
+A1UdIwQYMBaAFBKztDVmTiHP3C3TFKTdHVuAvcGUMAoGCCqGSM49BAMCA0gAMEUC
+IQD1TrdUxEccF5UeqomoAjLk16GOIJQl39tR841x31VVJQIgNLgS6vXZNWKm8KrS
+GmBif4YubWEKRJxnwI1VKfpIQ4Y=
+-----END X509 CRL-----
+"""

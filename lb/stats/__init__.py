@@ -1,0 +1,1 @@
+"""What `lb.haproxy_stats` is made of. Others import that module."""

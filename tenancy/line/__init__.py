@@ -1,0 +1,1 @@
+"""Which lines an instance has, and how they take requests."""

@@ -1,0 +1,1 @@
+"""Routing rules of instances: versions, who made them, and what would become of a request."""

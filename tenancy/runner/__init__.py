@@ -1,0 +1,1 @@
+"""Who runs lines: a port, and the driver for processes on this machine."""

@@ -1,0 +1,102 @@
+"""What control asks of whoever runs lines: processes here, machines elsewhere.
+
+absent ──ensure──► starting ──► ready ──drain──► draining ──► absent
+                      ▲           │ ended by itself
+                      └── pause ──┘
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Literal, Protocol
+
+from app.core.ids import LineId
+
+LineState = Literal["starting", "ready", "draining", "waiting", "frozen", "absent"]
+"""`waiting`: it ended by itself and is started again after a pause; `frozen`: it lives and does not answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineLimits:
+    """What a line may use at most.
+
+    Attributes:
+        threads: for blocking work; a database that hangs may hold 64 of them (`app.core.db.MOST_AT_ONCE`, twice).
+        memory_mb: of address space in use (`RLIMIT_DATA`); beyond it requests fail instead of the machine.
+        open_files: descriptors.
+    """
+
+    threads: int = 128
+    memory_mb: int = 1024
+    open_files: int = 8192
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineSpec:
+    """What a line is to be; the same again changes nothing.
+
+    Attributes:
+        directory: private to the line: what it serves, its keys, its sockets.
+        gateway: address of the gateway's surface for lines, `unix:/path` or `https://host:port`.
+    """
+
+    line_id: LineId
+    directory: Path
+    gateway: str
+    limits: LineLimits = field(default_factory=LineLimits)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineSeen:
+    """How a line is.
+
+    Attributes:
+        address: where the front reaches it, `unix@/path` or `host:port`; None while nothing listens.
+        process_id: None while it has no process.
+        restarts: how often it has ended by itself since somebody wanted it.
+        next_start_at: when it is started again; None unless it waits.
+        running: requests under way; None if it does not say.
+        applied: version of what it serves; None if it does not say.
+        problem: what it last ended with, for people.
+    """
+
+    line_id: LineId
+    state: LineState
+    address: str | None = None
+    process_id: int | None = None
+    restarts: int = 0
+    next_start_at: datetime | None = None
+    running: int | None = None
+    applied: int | None = None
+    problem: str | None = None
+
+
+class Runner(Protocol):
+    """Runs lines. For one event loop."""
+
+    async def ensure(self, spec: LineSpec) -> None:
+        """Have the line run, and go on running: whatever ends by itself is started again, after a pause."""
+        ...
+
+    async def drain(self, line_id: LineId, *, within: timedelta) -> None:
+        """Tell it to be unready, finish what runs and end; whoever is not done in time is stopped."""
+        ...
+
+    async def stop(self, line_id: LineId) -> None:
+        """End it now, and have it no more."""
+        ...
+
+    async def restart(self, line_id: LineId) -> None:
+        """End its process, however it is, and start it anew at once; nothing if it is not wanted."""
+        ...
+
+    async def observe(self) -> Mapping[LineId, LineSeen]:
+        """How every line is that is wanted or still has a process."""
+        ...
+
+    async def close(self) -> None:
+        """Look after lines no longer; they go on serving, and the next runner finds them."""
+        ...

@@ -1,0 +1,14 @@
+from __future__ import annotations
+
+import pytest
+
+from tests.integration.tenancy.conftest import mariadb_admin, world
+from tests.integration.tenancy.line.track import Track
+from tests.integration.tenancy.world import World
+
+__all__ = ["mariadb_admin", "track", "world"]
+
+
+@pytest.fixture
+def track(world: World) -> Track:
+    return Track(world)

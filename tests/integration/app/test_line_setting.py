@@ -1,0 +1,153 @@
+"""`WOPS_LINES=processes`: control serves no instance, and asks lines before an instance ends."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from app.container import CONTROL_LINE, Platform
+from app.core.errors import InputInvalid
+from app.core.ids import InstanceId, LineId
+from app.operations.instance_lines import ServedLines
+from app.operations.remote_line import LineUnreachable, RemoteLines
+from app.settings import Settings
+from tenancy.line_file import line_directory, write_instances, write_line
+from tenancy.runner.port import Runner
+from tests.api.site import Instance, good, refused
+from tests.fake.runner import FakeRunner
+from tests.integration.app.line_site import CONNECTIONS, LineSite, ServedLine, activate
+
+
+class QuietPlatform(Platform):
+    """Control without a runner of its own: the test starts the lines."""
+
+    def make_line_runner(self) -> Runner:
+        return FakeRunner()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LineSite]:
+    folder = tmp_path_factory.mktemp("site")
+    with LineSite(
+        folder, make_platform=QuietPlatform, lines="processes", boxes="processes", drive_lease_seconds=1.0
+    ) as site:
+        yield site
+
+
+@pytest.fixture(scope="module")
+def acme(site: LineSite) -> Instance:
+    return site.add_instance("high_performance", "acme")
+
+
+def served_line(site: LineSite, instance: Instance, name: str, data_dir: Path) -> ServedLine:
+    """A line that no runner knows of, in a data directory of its own."""
+    directory = line_directory(data_dir, LineId(name))
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_line(directory, site.platform.line_file(LineId(name)))
+    write_instances(directory, [site.listed_instance(instance)], connections=CONNECTIONS)
+    return ServedLine(directory)
+
+
+def test_boxes_in_this_process_are_out_of_reach_for_lines(tmp_path: Path) -> None:
+    async def start() -> None:
+        await Platform(Settings(data_dir=tmp_path / "data", port=0, lines="processes")).start()
+
+    with pytest.raises(InputInvalid) as wrong:
+        asyncio.run(start())
+    assert wrong.value.detail["field"] == "lines"
+    assert not (tmp_path / "data").exists()
+
+
+def test_control_serves_no_instance_but_portal_staff_and_probe(site: LineSite, acme: Instance) -> None:
+    for name in ("acme", "nobody"):
+        answer = site.call("GET", f"/{name}/api/v1/items", auth=acme.auth)
+        refused(answer, 404, "instance_served_elsewhere")
+    good(acme.portal("GET", "/access"))
+    good(acme.admin("GET", "/usage"))
+    assert {each.line_id for each in site.platform.runtimes()} == {CONTROL_LINE}
+    result = site.run(site.platform.isolation_probe.run()).value
+    assert "broken" not in {each.outcome for each in result.checks}
+
+
+def test_probe_of_control_knocks_at_the_routes_that_lines_serve(site: LineSite, acme: Instance) -> None:
+    site.add_instance("high_performance", "other")
+    result = site.run(site.platform.isolation_probe.run()).value
+    outcomes = {each.outcome for each in result.checks if each.check == "foreign_credentials"}
+    assert outcomes == {"held"}
+
+
+def test_control_leaves_rights_and_transfers_to_the_lines(
+    site: LineSite, acme: Instance, tmp_path: Path
+) -> None:
+    with served_line(site, acme, "own-1", tmp_path) as line:
+        site.line = line
+        try:
+            good(activate(acme), 201)
+            good(acme.call("GET", "/licenses"))
+        finally:
+            site.line = None
+        good(acme.portal("GET", "/access"))
+        good(acme.admin("GET", "/usage"))
+        site.run(site.platform.sweep())
+    # The line has given its rights back; control has never had any.
+    leases = {row[0] for row in lease_rows(acme)}
+    assert leases == {"own-1"}
+    good(acme.admin("GET", "/meter-audit"))
+
+
+def lease_rows(instance: Instance) -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(instance.database)) as connection:
+        return connection.execute("SELECT line FROM call_lease").fetchall()
+
+
+def test_audit_chain_that_a_line_has_written_to_is_signed(
+    site: LineSite, acme: Instance, tmp_path: Path
+) -> None:
+    site.run(site.platform.sign_checkpoints())
+    with served_line(site, acme, "own-3", tmp_path) as line:
+        site.line = line
+        try:
+            acme.sell()
+        finally:
+            site.line = None
+    site.run(site.platform.sign_checkpoints())
+    newest = acme.events()[-1][0]
+    assert newest in signed_up_to(site, acme)
+
+
+def signed_up_to(site: LineSite, instance: Instance) -> set[int]:
+    """Numbers of the entries of an instance's audit chain that a checkpoint names."""
+    with closing(sqlite3.connect(site.settings.platform_file)) as connection:
+        rows = connection.execute("SELECT links FROM audit_checkpoint").fetchall()
+    return {
+        number for (links,) in rows for chain, number, _ in json.loads(links) if chain == instance.instance_id
+    }
+
+
+def test_end_of_an_instance_waits_for_a_line_that_does_not_answer(site: LineSite, tmp_path: Path) -> None:
+    gone, stays = (site.add_instance("dedicated", name) for name in ("gone", "stays"))
+    platform, key = site.platform, InstanceId(gone.instance_id)
+    own = ServedLines(
+        lambda: [platform.line(CONTROL_LINE)], open_runtime=platform.runtime, follow=platform.directory.follow
+    )
+    lines = RemoteLines(tmp_path, databases=platform.databases, own=own)
+    line = served_line(site, gone, "own-2", tmp_path)
+    assert not site.run(lines.settle(key))
+    with pytest.raises(LineUnreachable):
+        site.run(lines.forget(key))
+    # Others do not wait for a line that has nothing to do with them.
+    assert site.run(lines.settle(InstanceId(stays.instance_id)))
+    with line:
+        good(line.call("GET", "/gone/api/v1/items", auth=gone.auth))
+        assert site.run(lines.settle(key))
+        site.run(lines.forget(key))
+        assert line.private.status().open_instances == 0
+        answer = line.call("GET", "/gone/api/v1/items", auth=gone.auth)
+        refused(answer, 404, "instance_not_found")
+    assert CONTROL_LINE not in {each.line_id for each in platform.runtimes() if each.instance_id == key}

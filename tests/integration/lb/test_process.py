@@ -1,0 +1,146 @@
+"""HAProxy's process: checked, started, kept running, adopted, ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from app.core.clock import SystemClock
+from lb.errors import HaproxyError
+from lb.process import HaproxyProcess, check_configuration
+from tests.service.binary import require_binary
+from tests.service.front_site import FrontSite, front_home
+from tests.service.wait import wait_until_async
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+def answers(site: FrontSite) -> int | None:
+    """The worker's number, if it answers."""
+    try:
+        return site.runtime.show_info().pid
+    except HaproxyError:
+        return None
+
+
+@asynccontextmanager
+async def kept(site: FrontSite) -> AsyncIterator[HaproxyProcess]:
+    """Kept running until the block ends."""
+    process = HaproxyProcess(site.settings, clock=SystemClock(), log_file=site.home / "log")
+    await process.start()
+    try:
+        await wait_until_async(lambda: answers(site), "HAProxy to answer")
+        yield process
+    finally:
+        await process.stop(within=timedelta(seconds=5))
+
+
+async def test_it_is_started_and_ends_when_told() -> None:
+    with front_home() as site:
+        site.front.prepare()
+        async with kept(site) as process:
+            assert site.get_plain("/acme/x").status == 404
+        assert process.pid is None
+        assert answers(site) is None
+
+
+async def test_a_master_that_is_killed_is_started_again() -> None:
+    with front_home() as site:
+        site.front.prepare()
+        async with kept(site) as process:
+            first, worker = process.pid, answers(site)
+            assert first is not None
+            os.kill(first, signal.SIGKILL)
+            await wait_until_async(lambda: process.pid not in {None, first}, "another master")
+            await wait_until_async(lambda: answers(site) not in {None, worker}, "another worker")
+            assert process.restarts == 1
+
+
+async def test_a_worker_that_is_killed_is_replaced_with_the_files_in_force() -> None:
+    with front_home() as site:
+        site.front.prepare()
+        async with kept(site):
+            site.start_line(1)
+            site.front.apply(site.state(site.line(1, weight=7)))
+            worker = answers(site)
+            assert worker is not None
+            os.kill(worker, signal.SIGKILL)
+            await wait_until_async(lambda: answers(site) not in {None, worker}, "another worker")
+            assert not site.front.apply(site.state(site.line(1, weight=7))).changed
+            assert site.get_plain("/acme/x").status == 200
+
+
+async def test_a_master_that_outlived_its_keeper_is_adopted_and_goes_on() -> None:
+    with front_home() as site:
+        site.front.prepare()
+        first = HaproxyProcess(site.settings, clock=SystemClock(), log_file=site.home / "log")
+        await first.start()
+        await wait_until_async(lambda: answers(site), "HAProxy to answer")
+        pid, worker = first.pid, answers(site)
+        await first.leave()
+        async with kept(site) as second:
+            await wait_until_async(lambda: second.pid, "the master")
+            assert (second.pid, answers(site)) == (pid, worker)
+        assert answers(site) is None
+
+
+async def test_a_reload_keeps_the_master_that_is_looked_after() -> None:
+    with front_home() as site:
+        site.front.prepare()
+        async with kept(site) as process:
+            pid = process.pid
+            assert site.front.apply(site.state(site.line(1))).reloaded
+            assert process.pid == pid
+            assert process.restarts == 0
+
+
+async def test_a_program_that_is_not_there_is_tried_again_and_stops_when_told() -> None:
+    with front_home() as site:
+        site.front.prepare()
+        settings = replace(site.settings, haproxy=str(site.home / "absent"))
+        process = HaproxyProcess(settings, clock=SystemClock())
+        await process.start()
+        await wait_until_async(lambda: process.restarts, "another try")
+        await process.stop()
+        assert process.pid is None
+
+
+async def test_who_is_stopped_before_it_has_begun_leaves_nobody_behind() -> None:
+    with front_home() as site:
+        site.front.prepare()
+        process = HaproxyProcess(site.settings, clock=SystemClock(), log_file=site.home / "log")
+        await process.start()
+        await process.stop()
+        assert process.pid is None
+        assert answers(site) is None
+
+
+def test_a_configuration_is_checked_with_what_is_wrong_in_bounded_words(tmp_path: Path) -> None:
+    program, path = str(require_binary("haproxy")), tmp_path / "c.cfg"
+    path.write_text("frontend f\n  bind 127.0.0.1:1\n  mode http\n  timeout client 1s\n")
+    assert check_configuration(program, path).ok
+    path.write_text("nonsense\n" * 5000)
+    result = check_configuration(program, path)
+    assert not result.ok
+    assert 0 < len(result.output) <= 400
+
+
+def test_a_check_that_takes_too_long_is_a_refusal(tmp_path: Path) -> None:
+    program = tmp_path / "slow"
+    program.write_text("#!/bin/sh\nexec cat /dev/zero > /dev/null\n")
+    program.chmod(0o700)
+    result = check_configuration(str(program), tmp_path / "c.cfg", within=timedelta(milliseconds=200))
+    assert not result.ok
+    assert "within 0.2 s" in result.output

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from tenancy.front.denied import DeniedId
+from tenancy.front.denied_service import DeniedNetworkService
+from tests.integration.tenancy.access.outcome import outcome
+from tests.integration.tenancy.world import World
+
+
+@pytest.fixture
+def denied(world: World) -> DeniedNetworkService:
+    return DeniedNetworkService(world.platform)
+
+
+def test_network_is_denied_until_it_is_allowed(denied: DeniedNetworkService) -> None:
+    added = denied.deny_network("198.51.100.0/24", reason="a flood").value
+    assert (str(added.network), added.reason, added.until) == ("198.51.100.0/24", "a flood", None)
+    assert denied.list_in_force() == denied.list_networks() == [added]
+    again = outcome(lambda: denied.deny_network("198.51.100.0/24", reason="x"))
+    assert again == "denied_network_taken"
+    denied.allow_network(added.denied_id)
+    assert denied.list_in_force() == []
+    assert outcome(lambda: denied.allow_network(added.denied_id)) == "denied_network_not_found"
+    assert outcome(lambda: denied.get_network(DeniedId("dny_x"))) == "denied_network_not_found"
+
+
+def test_denial_ends_by_itself_and_can_then_be_made_anew(denied: DeniedNetworkService, world: World) -> None:
+    until = world.clock.now() + timedelta(hours=1)
+    first = denied.deny_network("2001:db8::/48", reason="a flood", until=until).value
+    world.clock.advance(timedelta(hours=1))
+    assert denied.list_in_force() == []
+    assert denied.list_networks() == [first]
+    past = outcome(lambda: denied.deny_network("192.0.2.0/24", reason="x", until=until))
+    assert past == "denied_network_past"
+    second = denied.deny_network("2001:db8::/48", reason="again").value
+    assert denied.list_networks() == [second]

@@ -1,0 +1,214 @@
+"""Lines as processes of this machine: what only processes do."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import stat
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+from app.core.clock import SystemClock
+from app.core.ids import LineId
+from tenancy.line_call import LineCaller
+from tenancy.runner.line_link import LineLink
+from tenancy.runner.local import LocalRunner
+from tests.integration.tenancy.runner.runner_site import QUICK, STAND_IN, LocalSite
+from tests.service.wait import wait_until_async
+
+ACME = LineId("acme-1")
+SECONDS = 30
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+def test_line_outlives_a_killed_control_and_the_next_one_adopts_it(tmp_path: Path) -> None:
+    root = tmp_path / "lines"
+    control = subprocess.Popen(
+        [sys.executable, "-m", "tests.service.short_runner", str(root), ACME, *STAND_IN],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert control.stdout is not None
+    pid = int(control.stdout.readline())
+    control.kill()
+    control.wait(SECONDS)
+    control.stdout.close()
+    assert is_alive(pid)
+    assert os.getpgid(pid) == pid, "no signal from a terminal reaches it"
+
+    async def go_on() -> None:
+        site = LocalSite(root)
+        try:
+            await site.runner.ensure(site.spec())
+            found = await site.becomes("ready")
+            assert (found.process_id, found.restarts) == (pid, 0)
+            # An adopted one is looked after as one's own.
+            await site.end_process()
+            await wait_until_async(lambda: not is_alive(pid), "its end")
+            await site.becomes_another(pid)
+        finally:
+            await site.clear()
+
+    asyncio.run(go_on())
+
+
+def test_line_that_was_frozen_when_control_ended_is_found_frozen(tmp_path: Path) -> None:
+    async def body() -> None:
+        site = LocalSite(tmp_path / "lines")
+        try:
+            await site.runner.ensure(site.spec())
+            first = await site.becomes("ready")
+            await site.freeze()
+            await site.renew_runner()
+            await site.runner.ensure(site.spec())
+            assert (await site.becomes("frozen")).process_id == first.process_id
+            await site.runner.restart(ACME)
+            await site.becomes_another(first.process_id)
+            assert first.process_id is not None
+            assert not is_alive(first.process_id)
+        finally:
+            await site.clear()
+
+    asyncio.run(body())
+
+
+def test_line_that_drains_when_control_comes_is_ended_like_any_other(tmp_path: Path) -> None:
+    async def body() -> None:
+        site = LocalSite(tmp_path / "lines")
+        try:
+            await site.runner.ensure(site.spec())
+            await site.becomes("ready")
+            site.say("hold")
+            caller = LineCaller(site.root / ACME)
+            await asyncio.to_thread(lambda: caller.drain(within=timedelta(seconds=SECONDS)))
+            await site.renew_runner()
+            await site.becomes("draining")
+            async with asyncio.timeout(SECONDS):
+                await site.runner.drain(ACME, within=timedelta(seconds=0.3))
+            assert await site.runner.observe() == {}
+        finally:
+            await site.clear()
+
+    asyncio.run(body())
+
+
+def test_line_that_another_control_has_left_is_drained_in_the_time_that_it_is_given(tmp_path: Path) -> None:
+    async def body() -> None:
+        site = LocalSite(tmp_path / "lines")
+        try:
+            await site.runner.ensure(site.spec())
+            await site.becomes("ready")
+            site.say("hold")
+            await site.renew_runner()
+            async with asyncio.timeout(5):
+                await site.runner.drain(ACME, within=timedelta(seconds=0.3))
+            assert await site.runner.observe() == {}
+        finally:
+            await site.clear()
+
+    asyncio.run(body())
+
+
+def test_line_that_never_answers_after_its_start_is_frozen(tmp_path: Path) -> None:
+    async def body() -> None:
+        site = LocalSite(tmp_path / "lines")
+        site.runner = LocalRunner(
+            site.root,
+            clock=SystemClock(),
+            patience=replace(QUICK, starting=timedelta(seconds=0.3)),
+            program=(sys.executable, "-c", "import signal; signal.pause()"),
+        )
+        try:
+            await site.runner.ensure(site.spec())
+            found = await site.becomes("frozen")
+            assert found.process_id is not None
+            assert found.address is None
+        finally:
+            await site.clear()
+
+    asyncio.run(body())
+
+
+def test_line_that_does_not_listen_to_signals_is_killed_when_its_time_is_over(tmp_path: Path) -> None:
+    async def body() -> None:
+        site = LocalSite(tmp_path / "lines")
+        site.say("deaf")
+        try:
+            await site.runner.ensure(site.spec())
+            found = await site.becomes("ready")
+            assert found.process_id is not None
+            async with asyncio.timeout(SECONDS):
+                await site.runner.drain(ACME, within=timedelta(seconds=0.2))
+            assert not is_alive(found.process_id)
+        finally:
+            await site.clear()
+
+    asyncio.run(body())
+
+
+def test_number_that_somebody_else_claims_is_never_signalled(tmp_path: Path) -> None:
+    """Who listens says that it is another process, or another line, than the one that listens."""
+    directory = tmp_path / "lines" / ACME
+    directory.mkdir(parents=True)
+
+    async def answer(status: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        head = f"HTTP/1.1 200 OK\r\ncontent-length: {len(status)}\r\nconnection: close\r\n\r\n"
+        writer.write((head + status).encode())
+        writer.close()
+
+    async def body(line: str, pid: int) -> None:
+        status = (
+            f'{{"line":"{line}","process_id":{pid},"started_at":"2026-01-01T00:00:00Z","state":"ready",'
+            '"applied":1,"running":0,"instances":0,"open_instances":0,"open_transfers":0}'
+        )
+        path = directory / "line.sock"
+        path.unlink(missing_ok=True)
+        server = await asyncio.start_unix_server(lambda r, w: answer(status, r, w), str(path))
+        async with server:
+            link = LineLink(directory, patience=timedelta(seconds=5))
+            assert await link.find_listener(ACME) is None
+            await link.close()
+
+    asyncio.run(body("acme-1", os.getpid() + 1))
+    asyncio.run(body("acme-2", os.getpid()))
+
+
+def test_socket_that_nobody_listens_at_is_nobody(tmp_path: Path) -> None:
+    directory = tmp_path / ACME
+    directory.mkdir()
+
+    async def body() -> None:
+        link = LineLink(directory, patience=timedelta(seconds=5))
+        assert await link.find_listener(ACME) is None
+        with socket.socket(socket.AF_UNIX) as left:
+            left.bind(str(directory / "line.sock"))
+        assert await link.find_listener(ACME) is None
+        assert await link.status() is None
+        await link.close()
+
+    asyncio.run(body())
+
+
+def test_directories_of_lines_are_their_owners_alone(tmp_path: Path) -> None:
+    async def body() -> None:
+        site = LocalSite(tmp_path / "lines")
+        try:
+            await site.runner.ensure(site.spec())
+            for each in (site.root, site.root / ACME):
+                assert stat.S_IMODE(each.stat().st_mode) == 0o700
+        finally:
+            await site.clear()
+
+    asyncio.run(body())
