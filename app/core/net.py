@@ -221,9 +221,10 @@ class ApiSession:
         sent = dict(headers or {})
         if self.reason and method != "GET":
             sent[_REASON] = quote(self.reason, safe="")
-        self._knock()
         try:
-            answer = self._client.request(method, path, json=body, params=query or None, headers=sent)
+            request = self._client.build_request(method, path, json=body, params=query or None, headers=sent)
+            self._knock()
+            answer = self._client.send(request)
         except httpx.InvalidURL as error:
             raise InputInvalid(f"{path[:_EXCERPT]!r} cannot be asked for.", field="path") from error
         except httpx.HTTPError as error:

@@ -79,17 +79,14 @@ def raw(site: FrontSite, request: str) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("trailers", "expected"),
-    [
-        (TRAILER, {"certificate": True, "verification": "not_verified"}),
-        (TRAILER + "Client-Cert-Verify: 0,0\r\n", {"code": "client_cert_malformed"}),
-        ("Forwarded: for=192.0.2.1\r\n", {"code": "forwarded_invalid"}),
-    ],
+    "trailers",
+    [TRAILER, TRAILER + "Client-Cert-Verify: 0,0\r\n", "Forwarded: for=192.0.2.1\r\n"],
     ids=["certificate", "certificate and its verification", "address"],
 )
-def test_nothing_behind_a_body_is_believed(real: FrontSite, trailers: str, expected: dict[str, Any]) -> None:
+def test_nothing_behind_a_body_is_believed(real: FrontSite, trailers: str) -> None:
     said = json.loads(raw(real, REQUEST.format(trailers=trailers))[1])
-    assert {name: said.get(name) for name in expected} == expected
+    assert said == json.loads(raw(real, REQUEST.format(trailers=""))[1])
+    assert said["certificate"] is False
 
 
 def test_who_shows_no_certificate_has_none(real: FrontSite) -> None:
