@@ -12,10 +12,14 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 UV_VERSION := 0.13.9
 # Test files side by side; what a file's tests share stays within one process.
 SPREAD := --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# Targets side by side; what one of them has to say stays together.
+BESIDE = $(MAKE) --no-print-directory --jobs=2 --output-sync=target
+# Compiled code is kept, as wherever nobody forbids it: else each test process and each `wops` compiles everything anew.
+unexport PYTHONDONTWRITEBYTECODE
 # mariadbd lives in /usr/sbin, which an ordinary user's search path may lack.
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: help run test check lint fast-test bench box-chaos format lock clean binaries
+.PHONY: help run test check lint types fast-test bench box-chaos format lock clean binaries
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*  ## /\t/' | expand -t 14
@@ -23,10 +27,12 @@ help:  ## list the targets
 run: $(VENV)/.runtime  ## start the platform with its demo instances and walk through the story
 	@exec $(BIN)/wops up --demo --walk
 
-test: $(VENV)/.development binaries lint  ## everything: format, lint, types, imports, spelling, all tests on SQLite and MariaDB
+test: $(VENV)/.development binaries  ## everything: format, lint, types, imports, spelling, all tests on SQLite and MariaDB
+	@$(BESIDE) lint types
 	@$(BIN)/pytest $(SPREAD)
 
-check: $(VENV)/.development lint fast-test  ## what every commit passes: the above with unit and architecture tests only (< 60 s)
+check: $(VENV)/.development  ## what every commit passes: the above with unit and architecture tests only (< 60 s)
+	@$(BESIDE) lint types fast-test
 
 bench: $(VENV)/.development binaries  ## all benchmarks, or some: make bench ONLY="name name"
 	@$(BIN)/python -m tests.bench $(ONLY)
@@ -41,12 +47,15 @@ format: $(VENV)/.development  ## rewrite the code in the one format and mend wha
 lint: $(VENV)/.development
 	@$(BIN)/ruff format --check . || { echo "not formatted: run 'make format'" >&2; exit 1; }
 	@$(BIN)/ruff check --quiet .
-	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-logo | tail -n 25
 	@$(BIN)/codespell
 
+types: $(VENV)/.development
+	@$(BIN)/mypy --no-error-summary
+
+# The few long files first, so that none of them is what everybody waits for in the end.
 fast-test: $(VENV)/.development
-	@$(BIN)/pytest $(SPREAD) tests/unit tests/architecture
+	@$(BIN)/pytest $(SPREAD) tests/architecture tests/unit
 
 binaries:
 	@bash .ci/binaries

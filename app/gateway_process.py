@@ -13,8 +13,8 @@ from typing import Final, Self
 from app.core.clock import Clock
 from app.core.lock import make_private
 from app.core.open_file import raise_open_files
+from app.core.process import Supervised
 from app.settings import Settings
-from fsb_gateway.box import Supervised
 from fsb_gateway.client import FsbClient
 from fsb_gateway.error import FsbUnavailable
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from app.core.db import Database
@@ -10,13 +10,14 @@ from app.core.ids import LineId
 from app.front_part import front_settings
 from app.operations.front.keeper import FrontKeeper
 from app.operations.line_keeper import LineKeeper
+from app.operations.reconcile.box_watch import box_subject
 from app.operations.reconcile.front_watch import FrontWatch
 from app.operations.reconcile.healer import Healer, HealerParts
 from app.operations.reconcile.journal import Journal
 from app.operations.reconcile.lease import HealerLease
-from app.operations.reconcile.line_watch import LineWatch, LineWatchParts
+from app.operations.reconcile.line_watch import LineWatch, LineWatchParts, line_subject
 from app.operations.reconcile.past import Rails
-from app.operations.reconcile.remedy import Remedy, RemedyParts
+from app.operations.reconcile.remedy import Permission, Remedy, RemedyParts
 from app.operations.reconcile.service import ReconcileService
 from app.settings import Settings
 from tenancy import BoxCare, InstanceService
@@ -54,7 +55,9 @@ def make_healer(settings: Settings, services: HealerServices, *, rails: Rails) -
             lines=LineWatch(_line_parts(settings, services), clock=clock),
             fronts=fronts,
             boxes=services.boxes.control.list_boxes,
+            busy=lambda: db.read(operations.list_busy_objects),
             pauses=services.reconcile.list_pauses,
+            alarms=lambda: frozenset(each.part for each in services.reconcile.list_alarms()),
             lease=lease,
             journal=Journal(db, lease),
             remedy=Remedy(_remedy_parts(services), lease),
@@ -63,24 +66,28 @@ def make_healer(settings: Settings, services: HealerServices, *, rails: Rails) -
         clock=clock,
         rails=rails,
     )
-    services.reconcile.on_released = healer.note_released
+    services.reconcile.known_scopes = lambda: _known_scopes(services, fronts)
     return healer
+
+
+def _known_scopes(services: HealerServices, fronts: FrontWatch) -> frozenset[str]:
+    """Everything that can be paused, seen at this moment or not."""
+    subjects = [
+        line_subject(line.line_id, instance.line_set)
+        for instance in services.lines.list_served()
+        for line in instance.lines
+    ]
+    subjects += [box_subject(each) for each in services.boxes.service.list_boxes()]
+    return frozenset(scope for each in (*subjects, *fronts.subjects) for scope in each.scopes)
 
 
 def _line_parts(settings: Settings, services: HealerServices) -> LineWatchParts:
     data_dir = settings.data_dir.resolve()
-
-    def is_busy(objects: Iterable[str]) -> bool:
-        return services.db.read(
-            lambda reader: any(operations.find_unfinished(reader, each) is not None for each in objects)
-        )
-
     return LineWatchParts(
         seen=services.lines_seen,
         list_served=services.lines.list_served,
         list_lines=services.lines.list_lines,
         last_change=services.instances.last_change,
-        is_busy=is_busy,
         directory_of=lambda line_id: line_directory(data_dir, line_id),
     )
 
@@ -88,13 +95,14 @@ def _line_parts(settings: Settings, services: HealerServices) -> LineWatchParts:
 def _remedy_parts(services: HealerServices) -> RemedyParts:
     keeper = services.line_keeper
 
-    async def restart(line_id: LineId) -> None:
+    async def restart(line_id: LineId, permission: Permission) -> None:
         if keeper is not None:
+            await permission()
             await keeper.restart(line_id)
 
-    async def replace(line_id: LineId) -> None:
+    async def replace(line_id: LineId, permission: Permission) -> None:
         if keeper is not None:
-            await keeper.replace(line_id)
+            await keeper.replace(line_id, permission)
 
     return RemedyParts(
         lines=services.lines, restart_line=restart, replace_line=replace, boxes=services.boxes.service

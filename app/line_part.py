@@ -4,6 +4,8 @@ line.json ──────► keys, gateway, limits ─┐
 instances.json ─► LineTable ─────────────┼─► Line ─► InstanceRuntime ─► instance database, gateway
                       │                  │
                       └─► ListedDatabases┘     no control, no platform database
+
+denied.json ────► DeniedBook: asked before anything else; one file for all lines, beside their directories
 """
 
 from __future__ import annotations
@@ -15,13 +17,14 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 
 from app.core.clock import Clock
 from app.core.db import Database
 from app.core.ids import InstanceId, LineId
 from app.gateway_file import NamedFile, opened
 from app.licensing import Deadlines, InstanceIdentity, TransferService
+from app.operations.denied_book import DeniedBook, ToldDenials
 from app.operations.fleet_sweep import FleetSweep, SweepParts
 from app.operations.guard import carry_on
 from app.operations.instance_lines import ServedLines
@@ -35,6 +38,8 @@ from tenancy.errors import InstanceNotFound
 from tenancy.line_file import LineFile, LineFileDamaged
 
 _UNIX: Final = "unix:"
+_OPENERS: Final = 4
+"""That part of a line's threads may open instances, beside those for requests to such as are open. Our own decision."""
 
 
 class LinePart:
@@ -56,6 +61,7 @@ class LinePart:
         self.gateway = connect_gateway(line)
         self._databases = ListedDatabases(clock=clock)
         self.table = LineTable(directory, self._databases)
+        self.denied = DeniedBook(ToldDenials(directory.parent), clock=clock)
         self.line = Line(line.line_id, self._line_parts(wake))
         self._own = ServedLines(lambda: [self.line], open_runtime=self._open, follow=lambda: None)
         self._sweep = FleetSweep(
@@ -70,6 +76,8 @@ class LinePart:
             stop=self.stopping,
             started_at=self.started_at,
         )
+        self._openers = CapacityLimiter(max(2, line.limits.threads // _OPENERS))
+        self._opening: dict[InstanceId, asyncio.Task[InstanceRuntime]] = {}
         self._letting_go: set[asyncio.Task[None]] = set()
 
     @property
@@ -86,11 +94,19 @@ class LinePart:
         is_first = self.table.applied == 0
         for instance_id in await to_thread.run_sync(self.table.look):
             # Beside the others: a database that is gone may take its time to say so.
-            task = asyncio.create_task(self._let_go(instance_id))
+            task = asyncio.create_task(self._let_go_of_gone(instance_id))
             self._letting_go.add(task)
             task.add_done_callback(self._letting_go.discard)
         if is_first and self.table.applied:
             self._sweep.take_up(self.table.ids())
+
+    async def follow_denied(self) -> None:
+        """Take over from which networks nobody is answered.
+
+        Raises:
+            LineFileError: the file cannot be used; what was denied stays so.
+        """
+        await to_thread.run_sync(self.denied.look)
 
     async def find(self, name: str) -> InstanceRuntime:
         """The instance of that name, ready to be served.
@@ -102,7 +118,7 @@ class LinePart:
         """
         instance_id = self.table.find(name)
         known = self.line.find(instance_id)
-        return known if known is not None else await to_thread.run_sync(self._open, instance_id)
+        return known if known is not None else await self._open_once(instance_id)
 
     async def settle(self, instance_id: InstanceId) -> bool:
         """Write down what is in memory for an instance, drive its open transfers; whether none is under way there."""
@@ -162,6 +178,20 @@ class LinePart:
             on_open=note_open,
         )
 
+    async def _open_once(self, instance_id: InstanceId) -> InstanceRuntime:
+        """Open an instance in one thread, however many callers wait for it: its database may hang."""
+        opening = self._opening.get(instance_id)
+        if opening is None:
+            work = to_thread.run_sync(self._open, instance_id, limiter=self._openers, abandon_on_cancel=True)
+            opening = self._opening[instance_id] = asyncio.create_task(work)
+            opening.add_done_callback(partial(self._note_opened, instance_id))
+        return await asyncio.shield(opening)
+
+    def _note_opened(self, instance_id: InstanceId, opening: asyncio.Task[InstanceRuntime]) -> None:
+        del self._opening[instance_id]
+        # Whoever wanted it may not be there any more to hear of it.
+        _ = opening.cancelled() or opening.exception()
+
     def _open(self, instance_id: InstanceId) -> InstanceRuntime:
         runtime = self.line.open(instance_id)
         if not self.table.knows(instance_id):
@@ -177,6 +207,10 @@ class LinePart:
             # It may not be listed any more: whoever lists databases has let go of it already.
             await to_thread.run_sync(runtime.db.close)
         await to_thread.run_sync(partial(self._databases.forget, instance_id))
+
+    async def _let_go_of_gone(self, instance_id: InstanceId) -> None:
+        with carry_on("instance_not_let_go", instance=instance_id):
+            await self._let_go(instance_id)
 
 
 def connect_gateway(line: LineFile) -> FsbClient:

@@ -2,7 +2,7 @@
 
     starting ──files read, sockets open──► ready ──SIGTERM, POST /v1/drain──► draining ──► ended (0)
                                                                                  │ a second signal: at once
-    draining: /readyz 503 ► requests are served until the front has noticed ► no new connection ► what runs ends
+    draining: /readyz 503 ► what runs and what still comes is served ► out of the front (`line_drain`)
               ► counted calls written, rights given back
 
 A kill at any point loses nothing: transfers are in their databases, rights in the line's lease.
@@ -33,6 +33,7 @@ from app.http.line_api import create_line_api
 from app.http.line_door import LineDoor
 from app.http.request_gate import RequestGate
 from app.http.trace import TraceLayer
+from app.line_drain import Ending, LineDrain, SocketName
 from app.line_part import LinePart
 from app.operations.guard import carry_on
 from app.workers import FlushWorker, Loop, run_loop
@@ -44,19 +45,6 @@ _FOLLOW_EVERY_SECONDS: Final = 0.5
 """What control changes is known here within a second."""
 _SWEEP_EVERY_SECONDS: Final = 2.0
 _FORGET_EVERY_SECONDS: Final = 3600.0
-_ENDS_WITHIN: Final = timedelta(seconds=40)
-"""A caller waits 25 s for a slow box at most; the rest is for the front to notice and for writing down."""
-_NOTICED_AFTER: Final = 3
-"""Check intervals without a request after which the front has noticed: one until the first check that fails, one until
-the second, one for its time limit."""
-_LONGEST_NOTICE: Final = 20
-"""Check intervals; whoever sends requests all the same is no front that asks for health. Our own decision."""
-_LAST_SECONDS: Final = 1.0
-"""Without a request, after which nobody has one left to send on a connection that he made before the socket lost its
-name. Our own decision: many times what a busy machine makes a front wait between the two."""
-_STEP_SECONDS: Final = 0.02
-_WRITES_WITHIN_SECONDS: Final = 5.0
-"""For counted calls, once nothing runs any more. Our own decision."""
 _AT_ONCE_SECONDS: Final = 1.0
 """What "at once" leaves for writing down; a kill would lose nothing that is older than that. Our own decision."""
 
@@ -79,22 +67,17 @@ class LineProcess:
     def __init__(self, directory: Path, *, clock: Clock | None = None) -> None:
         self._directory = directory.resolve()
         self._clock = clock or SystemClock()
-        self._told, self._at_once = asyncio.Event(), asyncio.Event()
-        self._is_listening = self._is_signalled = False
-        self._deadline = float("inf")
+        self._ending = Ending(self._clock)
+        self._is_listening = False
         self._parts: _Parts | None = None
 
     def signal(self) -> None:
         """End in an orderly way; a second time: at once."""
-        if self._is_signalled:
-            self._at_once.set()
-        self._is_signalled = True
-        self.drain(_ENDS_WITHIN)
+        self._ending.signal()
 
     def drain(self, within: timedelta) -> None:
         """Be unready, finish what runs and end, in this time at most; whoever wants it soonest decides."""
-        self._deadline = min(self._deadline, self._clock.monotonic() + within.total_seconds())
-        self._told.set()
+        self._ending.tell(within)
 
     async def run(self, tell: Callable[[], None]) -> bool:
         """Serve until told to end; False: not everything could be written down in time.
@@ -123,7 +106,7 @@ class LineProcess:
     @property
     def state(self) -> ServingState:
         """How the line is."""
-        if self._told.is_set():
+        if self._ending.told.is_set():
             return "draining"
         is_ready = self._is_listening and self._parts is not None and self._parts.line.table.applied
         return "ready" if is_ready else "starting"
@@ -163,17 +146,22 @@ class LineProcess:
         parts = self._parts = self._build(file)
         with carry_on("instances_not_applied"):
             await parts.line.follow()
+        with carry_on("denied_not_applied"):
+            await parts.line.follow_denied()
+        names = [SocketName(self._directory / each) for each in (FRONT_SOCKET, PRIVATE_SOCKET)]
+        for each in names:
+            each.remove()
         work = _Work(parts, self._directory)
         try:
             await work.listening()
             self._is_listening = True
             tell()
-            ended = await work.until(self._told)
+            ended = await work.until(self._ending.told)
             if not ended:
-                await self._drain(work, file.check_interval_seconds)
+                await self._drain(work, names[0], interval=file.check_interval_seconds)
         finally:
-            for name in (FRONT_SOCKET, PRIVATE_SOCKET):
-                (self._directory / name).unlink(missing_ok=True)
+            for each in names:
+                each.remove()
         is_written = await self._write_down(work)
         if ended:
             raise RuntimeError(f"ended without being asked to: {', '.join(ended)}")
@@ -185,59 +173,42 @@ class LineProcess:
         app = make_instance_app(
             clock, cursor_key=file.cursor_key, root_certificate=line.gateway.root_certificate
         )
-        door = LineDoor(line.line_id, app, find=line.find, state=lambda: self.state, clock=clock)
+        door = LineDoor(
+            line.line_id,
+            app,
+            find=line.find,
+            state=lambda: self.state,
+            refuse_denied=line.denied.refuse,
+            clock=clock,
+        )
         gate = RequestGate(TrustedFrontDoor(TraceLayer(door, clock=clock)), clock=clock)
         # None: how long what runs may go on when the line ends is decided here.
         front = make_server(gate, grace_seconds=None)
         private = make_server(create_line_api(self, clock=clock))
         return _Parts(line=line, gate=gate, flusher=flusher, front=front, private=private)
 
-    async def _drain(self, work: _Work, interval: float) -> None:
-        """Serve on until the front has noticed, then finish what runs."""
-        gate, began = self._serving.gate, self._clock.monotonic()
-        gate.closing = True
-        latest = began + min(_LONGEST_NOTICE * interval, (self._deadline - began) / 2)
+    async def _drain(self, work: _Work, name: SocketName, *, interval: float) -> None:
+        """Leave the front, then finish what runs."""
+        gate, front, ending = self._serving.gate, self._serving.front, self._ending
         _log.info("line_drains", extra={"running": gate.running})
-        await self._until_quiet(began, _NOTICED_AFTER * interval, latest)
-        # Without its name nobody finds the socket; who is in its queue already is still served.
-        (self._directory / FRONT_SOCKET).unlink(missing_ok=True)
-        latest = min(latest + 2 * _LAST_SECONDS, self._deadline)
-        await self._until_quiet(self._clock.monotonic(), _LAST_SECONDS, latest)
-        self._serving.front.should_exit = True
-        last = self._deadline - min(_WRITES_WITHIN_SECONDS, (self._deadline - began) / 4)
-        await self._in_time(work.front, last)
+        await LineDrain(gate, name, ending, interval=interval, clock=self._clock).leave()
+        front.should_exit = True
+        await ending.until(work.front.done, ending.requests)
         gate.abandon()
         await asyncio.wait({work.front}, timeout=_AT_ONCE_SECONDS / 2)
-        self._serving.front.force_exit = True
-
-    async def _until_quiet(self, began: float, seconds: float, latest: float) -> None:
-        """Until no request has come for so long, or it is late, or somebody wants the end at once."""
-        gate = self._serving.gate
-        while (now := self._clock.monotonic()) < latest and not self._at_once.is_set():
-            if now - max(began, gate.last_at) >= seconds:
-                return
-            await asyncio.sleep(_STEP_SECONDS)
+        front.force_exit = True
 
     async def _write_down(self, work: _Work) -> bool:
         """End everything else; False: not in time."""
-        ending = asyncio.create_task(work.end())
-        latest = max(self._deadline, self._clock.monotonic() + _WRITES_WITHIN_SECONDS)
-        await self._in_time(ending, latest, _AT_ONCE_SECONDS)
-        if ending.done():
-            ending.result()
+        writing, latest = asyncio.create_task(work.end()), self._ending.writes()
+        if not await self._ending.until(writing.done, lambda: latest):
+            await asyncio.wait({writing}, timeout=_AT_ONCE_SECONDS)
+        if writing.done():
+            writing.result()
         else:
             _log.error("line_not_written_down")
-        _log.info("line_ended", extra={"is_written": ending.done()})
-        return ending.done()
-
-    async def _in_time(self, task: asyncio.Task[None], latest: float, at_once: float = 0.0) -> None:
-        """Wait for a task, not beyond a time; once somebody wants the end at once, so many seconds more."""
-        asked = asyncio.create_task(self._at_once.wait())
-        within = max(0.0, latest - self._clock.monotonic())
-        await asyncio.wait({task, asked}, timeout=within, return_when=asyncio.FIRST_COMPLETED)
-        asked.cancel()
-        if not task.done() and self._at_once.is_set():
-            await asyncio.wait({task}, timeout=at_once)
+        _log.info("line_ended", extra={"is_written": writing.done()})
+        return writing.done()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,6 +233,7 @@ class _Work:
         self._private = _serve(parts.private, directory / PRIVATE_SOCKET)
         loops = (
             Loop("follow", line.follow, _FOLLOW_EVERY_SECONDS, waits_first=True),
+            Loop("denied", line.follow_denied, _FOLLOW_EVERY_SECONDS, waits_first=True),
             Loop("sweep", line.sweep, _SWEEP_EVERY_SECONDS),
             Loop("forget", line.forget_operations, _FORGET_EVERY_SECONDS, waits_first=True),
         )

@@ -191,17 +191,19 @@ class FrontDoor:
         """Serve one request."""
         if scope["type"] != "http":
             return
+        segment = scope["path"].partition("/")[2].partition("/")[0]
+        own = self._own.get(scope["path"])
+        # Whom load balancers let through may talk to control, so that staff can take a denial back.
+        is_control = own is not None or segment in CONTROL_SEGMENTS or PROBING in scope
         try:
-            note_front(scope)
+            note_front(scope, None if is_control else self._platform.denied_book.refuse)
         except DomainError as error:
             await self._refuse(error, scope, receive, send)
             return
-        own = self._own.get(scope["path"])
         if own is not None:
             response = await own(Request(scope))
             await response(scope, receive, send)
             return
-        segment = scope["path"].partition("/")[2].partition("/")[0]
         if segment in CONTROL_SEGMENTS:
             await self._control_app(scope, receive, send)
         elif segment == PORTAL_SEGMENT:
@@ -391,6 +393,7 @@ class Server:
             Loop("sweep", platform.sweep, _SWEEP_EVERY_SECONDS),
             Loop("forget", platform.forget_operations, _FORGET_EVERY_SECONDS),
             Loop("follow", platform.follow_instances, _FOLLOW_EVERY_SECONDS),
+            Loop("denied", platform.follow_denied, _FOLLOW_EVERY_SECONDS),
             Loop("delete_exports", platform.delete_exports, _FORGET_EVERY_SECONDS),
             Loop("push", platform.push_config, _PUSH_EVERY_SECONDS),
             Loop("boxes", platform.boxes.keeper.look, _BOXES_EVERY_SECONDS, waits_first=True),

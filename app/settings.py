@@ -60,6 +60,11 @@ class Settings(BaseSettings):
         description="Address of the gateway's surface for lines, if they work in processes and it is not beside that"
         " of control: unix:/path/jobs.sock, https://host:port.",
     )
+    line_limits: str = Field(
+        default="",
+        description="What each line may use at most, if it works in a process of its own: `threads=128 memory_mb=1024"
+        " open_files=8192`; another for one line: `…; shared-1: memory_mb=4096`. In force from a line's next start on.",
+    )
     key_encryption_key: str | None = Field(
         default=None,
         description="32 bytes in base64 that wrap the keys of software boxes; without it, a file beside them.",
@@ -101,7 +106,8 @@ class Settings(BaseSettings):
     fronts: str = Field(
         default="",
         description="Load balancers whose directories are kept: `lb1=10.0.0.21:443; lb2=10.0.0.22:443`; more words say"
-        " where else they listen (`plain=`, `redirect=`), and where they are asked (`health=`, `peer=`).",
+        " where else they listen (`plain=`, `redirect=`), where they are asked (`health=`, `peer=`), and how many"
+        " requests a second one address may send (`calls=`).",
     )
     haproxy: str = Field(default="haproxy", description="HAProxy's program, by name or path.")
     front_names: str = Field(

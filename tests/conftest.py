@@ -55,7 +55,7 @@ def mariadb_server() -> Iterator[MariaDbServer]:
     missing = missing_programs()
     if missing:
         give_up(f"MariaDB tests need {', '.join(missing)}: not installed ('make test' as root installs them)")
-    with run_mariadb() as server:
+    with run_mariadb(in_memory=True) as server:
         yield server
 
 

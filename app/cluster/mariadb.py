@@ -44,15 +44,15 @@ _OPTIONS: Final = {
 }
 
 
+_ROOM_MB: Final = 512
+"""A new data directory takes 150 MB, and the rest of a cluster writes, too. With a full disk the server that makes it
+hangs, measured."""
+
+
 class DatabaseNotMade(DomainError):
     """The data directory of the database server could not be made."""
 
     code = "database_not_made"
-
-
-def socket_of(place: ClusterPlace) -> Path:
-    """Where it listens for whoever may open its directory."""
-    return place.database_directory / "sock"
 
 
 def is_made(place: ClusterPlace) -> bool:
@@ -60,19 +60,38 @@ def is_made(place: ClusterPlace) -> bool:
     return _data(place).is_dir()
 
 
+def require_room(place: ClusterPlace) -> None:
+    """Refuse to make a data directory where it would not fit.
+
+    Raises:
+        DatabaseNotMade: it is to be made, and the disk is too full.
+    """
+    free = shutil.disk_usage(place.data_dir).free // 1_000_000
+    if not is_made(place) and free < _ROOM_MB:
+        raise DatabaseNotMade(
+            f"A new database needs {_ROOM_MB} MB, and {place.data_dir} has {free} MB left; make room, or choose"
+            " another directory by --data-dir."
+        )
+
+
 def new_data(place: ClusterPlace) -> Path:
     """Where a data directory is made; what killed attempts have left is removed. Blocking.
 
-    Each attempt has a directory of its own: what makes it goes on when the one who started it is killed.
+    Each attempt has a directory of its own, should one that was killed still have somebody who works in it.
     """
     directory = place.database_directory
     make_private(directory)
-    for left in directory.glob("new-*"):
-        shutil.rmtree(left, ignore_errors=True)
-    attempt = directory / f"new-{secrets.token_hex(4)}"
+    remove_attempts(place)
+    attempt = _attempt(place, secrets.token_hex(4))
     for each in (directory / "tmp", attempt):
         make_private(each)
     return attempt
+
+
+def remove_attempts(place: ClusterPlace) -> None:
+    """Give their room back. Blocking."""
+    for left in place.database_directory.glob("new-*"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def make_command(place: ClusterPlace, attempt: Path) -> Sequence[str]:
@@ -107,16 +126,29 @@ def run_command(place: ClusterPlace) -> Sequence[str]:
     directory = place.database_directory
     options = {
         **_OPTIONS,
-        "datadir": str(_data(place)),
         "tmpdir": str(directory / "tmp"),
-        "socket": str(socket_of(place)),
+        "socket": str(place.database_socket),
         "pid_file": str(directory / "pid"),
         "init_file": str(_init_file(place)),
         "bind_address": "127.0.0.1",
         "port": str(place.memory.database_port),
     }
     said = (f"--{name}={value}" for name, value in options.items())
-    return (str(require_program(SERVER)), "--no-defaults", *said, *_as_user())
+    return (str(require_program(SERVER)), "--no-defaults", data_option(place), *said, *_as_user())
+
+
+def data_option(place: ClusterPlace) -> str:
+    """Stands among the server's arguments, and in no other program's."""
+    return f"--datadir={_data(place)}"
+
+
+def is_maker(place: ClusterPlace, words: Sequence[str]) -> bool:
+    """Whether program and arguments of a process are of one that makes a data directory."""
+    return any(word.startswith(f"--datadir={_attempt(place, '')}") for word in words)
+
+
+def _attempt(place: ClusterPlace, name: str) -> Path:
+    return place.database_directory / f"new-{name}"
 
 
 def _data(place: ClusterPlace) -> Path:

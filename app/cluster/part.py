@@ -1,6 +1,7 @@
 """One process of the cluster: found if it runs already, started if not, kept running, ended in order.
 
-Every part outlives the supervisor; the next one finds it by the socket at which it listens.
+Every part outlives the supervisor; the next one finds it by the socket at which it listens, or, as long as it has only
+just been started, by its program and arguments.
 """
 
 from __future__ import annotations
@@ -8,90 +9,61 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from app.core.clock import Clock
-from fsb_gateway.box import Process, Supervised, open_peer
+from app.core.process import Manner, Process, Supervised
+from app.core.process_identity import open_peer, open_running
 from fsb_gateway.carrier.socket_path import short_path
 
 _CONNECT_SECONDS: Final = 1.0
 
 
-class Part(Protocol):
-    """A process that is looked after; it goes on when whoever does that is killed."""
-
-    @property
-    def pid(self) -> int | None:
-        """Its number; None while it does not run."""
-        ...
-
-    @property
-    def restarts(self) -> int:
-        """How often it has ended by itself."""
-        ...
-
-    async def start(self) -> None:
-        """Keep it running from now on."""
-        ...
-
-    async def stop(self, *, within: timedelta) -> None:
-        """Have it end, and start it no more; killed if it takes longer."""
-        ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PartPlan:
-    """What a part is.
+class PartSign:
+    """By what a part is known.
 
     Attributes:
         socket: where it listens as soon as it serves.
+        words: stand among its program and arguments.
     """
 
-    name: str
-    command: Sequence[str]
     socket: Path
-    log_file: Path
+    words: frozenset[str]
+
+    def is_meant(self, words: Sequence[str]) -> bool:
+        """Whether program and arguments of a process are this part's."""
+        return self.words.issubset(words)
 
 
-class SocketPart:
-    """A part that is known by the Unix socket at which it listens. For one event loop."""
-
-    def __init__(self, plan: PartPlan, *, clock: Clock) -> None:
-        self.plan = plan
-        self._supervised = Supervised(
-            plan.name, plan.command, clock=clock, adopt=self._adopt, log_file=plan.log_file
-        )
-
-    @property
-    def pid(self) -> int | None:
-        """Its number; None while it does not run."""
-        return self._supervised.pid
-
-    @property
-    def restarts(self) -> int:
-        """How often it has ended by itself."""
-        return self._supervised.restarts
-
-    async def start(self) -> None:
-        """Keep it running from now on; what listens there already is taken over."""
-        self._supervised.start()
-
-    async def stop(self, *, within: timedelta) -> None:
-        """Have it end, and start it no more; killed if it takes longer."""
-        await self._supervised.stop(within)
-
-    async def _adopt(self) -> Process | None:
-        return await find_listener(self.plan.socket)
+def supervised_part(
+    name: str, command: Sequence[str], sign: PartSign, *, clock: Clock, log_file: Path
+) -> Supervised:
+    """A part to be kept running: the process that is there, or a new one; not started yet."""
+    manner = Manner(log_file=log_file)
+    return Supervised(name, command, clock=clock, manner=manner, adopt=lambda: find_part(sign))
 
 
-async def find_listener(path: Path) -> Process | None:
-    """The living process that listens at a Unix socket, e.g. what a supervisor that was killed has left."""
-    found = await asyncio.to_thread(_open_listener, path)
-    return None if found is None else Process(*found)
+async def find_part(sign: PartSign) -> Process | None:
+    """Its living process, e.g. what a supervisor that was killed has left."""
+    found = await asyncio.to_thread(_open_listener, sign.socket)
+    if found is not None:
+        return Process(*found)
+    started = await asyncio.to_thread(open_running, sign.is_meant)
+    for descriptor, _ in started[1:]:
+        os.close(descriptor)
+    return Process(*started[0]) if started else None
+
+
+async def end_running(is_meant: Callable[[Sequence[str]], bool], *, within: timedelta) -> int:
+    """End all processes of certain words, in order; killed if they take longer. Returns how many there were."""
+    found = [Process(*each) for each in await asyncio.to_thread(open_running, is_meant)]
+    await asyncio.gather(*(each.stop(within) for each in found))
+    return len(found)
 
 
 def listener_of(path: Path) -> int | None:

@@ -20,7 +20,7 @@ import msgspec
 
 from app.cluster.part import listener_of
 from app.cluster.program import find_program
-from app.core.errors import DomainError
+from app.core.errors import DatabaseUnavailable, DomainError
 from app.core.file import replace_file
 from app.core.lock import make_private, take_lock
 from app.front_part import FRONT_DIRECTORY, front_settings
@@ -103,6 +103,19 @@ class ClusterPlace:
         """The database server's."""
         return self.data_dir / "mariadb"
 
+    @property
+    def database_socket(self) -> Path:
+        """Where the database server listens for whoever may open its directory."""
+        return self.database_directory / "sock"
+
+    def remember(self) -> None:
+        """Write down what stays the same from one start to the next; whoever does holds the directory (`held`).
+
+        Raises:
+            OSError: it cannot be written; what was remembered before stays.
+        """
+        replace_file(self.directory / _FILE, msgspec.json.format(msgspec.json.encode(self.memory)))
+
     def log_file(self, part: str) -> Path:
         """What a part has to say goes there."""
         return self.directory / "log" / f"{part}.log"
@@ -173,19 +186,20 @@ def open_place(data_dir: Path, *, log_level: str = "info") -> ClusterPlace:
     return ClusterPlace(data_dir=data_dir, memory=memory, log_level=log_level)
 
 
-def make_place(
+def plan_place(
     data_dir: Path, *, fronts: str | None = None, control_port: int | None = None, log_level: str = "info"
 ) -> ClusterPlace:
-    """The cluster of a data directory, made if there is none; what is given replaces what it remembers.
+    """The cluster of a data directory as it is to be, a new one if there is none; what is given replaces what it has.
 
-    The caller holds the directory (`held`).
+    Nothing is written: `ClusterPlace.remember` does, once it is known that it can start. The caller holds the
+    directory (`held`).
 
     Raises:
         ClusterDamaged: its file cannot be read.
         ClusterRunning: parts that a killed supervisor has left run with other addresses.
         DataDirUnfit: another platform lies there.
-        FrontSettingsUnfit: the load balancers are not written as they should be; nothing is remembered of them.
-        OSError: the directory cannot be used.
+        FrontSettingsUnfit: the load balancers are not written as they should be.
+        OSError: the directory cannot be read.
     """
     data_dir = data_dir.resolve()
     try:
@@ -201,8 +215,27 @@ def make_place(
     front_settings(place.settings)
     if memory != found.memory:
         _check_ended(data_dir)
-    replace_file(place.directory / _FILE, msgspec.json.format(msgspec.json.encode(memory)))
     return place
+
+
+def settings_at(settings: Settings) -> Settings:
+    """Settings for who works on the databases of a data directory themselves: a cluster's own, if one lies there.
+
+    Its keys open no other platform's databases, whatever `WOPS_PLATFORM_DATABASE` names.
+
+    Raises:
+        ClusterDamaged: what it has written down about itself cannot be read.
+        DatabaseUnavailable: its database server does not run.
+    """
+    try:
+        place = open_place(settings.data_dir, log_level=settings.log_level)
+    except ClusterMissing:
+        return settings
+    if listener_of(place.database_socket) is None:
+        raise DatabaseUnavailable(
+            f"The database server of the cluster in {place.data_dir} does not run; `wops cluster up` starts it."
+        )
+    return place.settings
 
 
 def refuse_cluster(data_dir: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -37,11 +38,22 @@ def require_program(name: str) -> Path:
     Raises:
         ProgramMissing: it is not installed; says which of Debian's packages has it.
     """
-    found = find_program(name)
-    if found is None:
-        package = _PACKAGES.get(name)
+    return require_programs((name,))[0]
+
+
+def require_programs(names: Sequence[str]) -> list[Path]:
+    """Where programs are.
+
+    Raises:
+        ProgramMissing: some are not installed; names all of them, and what to install for them.
+    """
+    found = {name: find_program(name) for name in names}
+    missing = [name for name, path in found.items() if path is None]
+    if missing:
+        packages = sorted({_PACKAGES[name] for name in missing if name in _PACKAGES})
+        remedy = f"; as root: apt-get install {' '.join(packages)}" if packages else ""
+        verb = "is" if len(missing) == 1 else "are"
         raise ProgramMissing(
-            f"{name} is not installed{'' if package is None else f': apt-get install {package}'}.",
-            program=name,
+            f"{', '.join(missing)} {verb} not installed{remedy}.", programs=missing, packages=packages
         )
-    return found
+    return [path for path in found.values() if path is not None]

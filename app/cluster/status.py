@@ -10,14 +10,13 @@ from typing import Final, Literal
 
 import msgspec
 
-from app.cluster import mariadb
 from app.cluster.part import listener_of
 from app.cluster.place import ClusterPlace
+from app.cluster.sign import box_processes, gateway_sign
 from app.cluster.supervisor import CONTROL, DATABASE, GATEWAY, PartSeen
 from app.core.errors import DomainError
 from app.core.net import ApiSession, NetError
 from app.front_part import front_settings
-from app.gateway_process import CONTROL_SOCKET
 from app.settings import Settings
 from fsb_gateway.carrier.socket_path import short_path
 from lb.errors import HaproxyError
@@ -72,7 +71,7 @@ def cluster_status(place: ClusterPlace) -> list[PartState]:
     return [
         PartState(part="supervisor", state=_state(supervisor), process_id=supervisor),
         _database(place, counted),
-        *_gateway(settings, counted),
+        *_gateway(place, counted),
         _control(settings, counted),
         *_lines(settings),
         *(_front(each, counted) for each in front_settings(settings)),
@@ -105,7 +104,7 @@ def _restarts(counted: Mapping[str, PartSeen], part: str) -> int | None:
 
 
 def _database(place: ClusterPlace, counted: Mapping[str, PartSeen]) -> PartState:
-    process_id = listener_of(mariadb.socket_of(place))
+    process_id = listener_of(place.database_socket)
     address = f"127.0.0.1:{place.memory.database_port}"
     return PartState(
         part=DATABASE,
@@ -116,16 +115,28 @@ def _database(place: ClusterPlace, counted: Mapping[str, PartSeen]) -> PartState
     )
 
 
-def _gateway(settings: Settings, counted: Mapping[str, PartSeen]) -> Iterator[PartState]:
-    path = settings.box_dir / CONTROL_SOCKET
+def _gateway(place: ClusterPlace, counted: Mapping[str, PartSeen]) -> Iterator[PartState]:
+    path = gateway_sign(place).socket
     process_id = listener_of(path)
     boxes = [] if process_id is None else _ask_boxes(path)
     state = "not serving" if boxes is None else _state(process_id)
     yield PartState(part=GATEWAY, state=state, process_id=process_id, restarts=_restarts(counted, GATEWAY))
-    for box in sorted(boxes or (), key=lambda each: each.name):
-        is_well = box.condition == "ready"
-        done = f"{box.condition}, {box.jobs_done} jobs done"
-        yield PartState(part=f"box {box.name}", state="serving" if is_well else "not serving", work=done)
+    reported = {each.name: each for each in boxes or ()}
+    # Boxes that nobody reports are those that the next gateway begins with.
+    made = {path.stem for path in (place.settings.box_dir / "box").glob("*.json")}
+    processes = box_processes(place)
+    for name in sorted(made | reported.keys()):
+        yield _box(name, reported.get(name), processes.get(name))
+
+
+def _box(name: str, reported: _Box | None, process_id: int | None) -> PartState:
+    if reported is None:
+        state: State = "absent" if process_id is None else "not serving"
+        work = "" if process_id is None else "no gateway gives it jobs"
+    else:
+        state = "serving" if reported.condition == "ready" else "not serving"
+        work = f"{reported.condition}, {reported.jobs_done} jobs done"
+    return PartState(part=f"box {name}", state=state, process_id=process_id, work=work)
 
 
 def _ask_boxes(path: Path) -> list[_Box] | None:
@@ -138,21 +149,22 @@ def _ask_boxes(path: Path) -> list[_Box] | None:
 
 def _control(settings: Settings, counted: Mapping[str, PartSeen]) -> PartState:
     process_id = listener_of(settings.control_socket)
-    state = _state(process_id)
+    state, work = _state(process_id), ""
     if process_id is not None:
         try:
             with ApiSession(
                 "http://control", socket=settings.control_socket, timeout_seconds=_ASK_SECONDS
             ) as api:
                 api.get("/readyz")
-        except NetError:
-            state = "not serving"
+        except NetError as error:
+            state, work = "not serving", error.message
     return PartState(
         part=CONTROL,
         state=state,
         process_id=process_id,
         restarts=_restarts(counted, CONTROL),
         address=f"http://{settings.host}:{settings.port}",
+        work=work,
     )
 
 
@@ -179,8 +191,16 @@ def _front(settings: FrontSettings, counted: Mapping[str, PartSeen]) -> PartStat
     address = ", ".join(f"https://{each.address}" for each in settings.binds if each.kind == "tls")
     try:
         info, servers = runtime.show_info(), runtime.show_servers_state()
-    except HaproxyError:
-        return PartState(part=settings.name, state="absent", address=address)
+    except HaproxyError as error:
+        master = listener_of(settings.master_socket)
+        return PartState(
+            part=settings.name,
+            state="absent" if master is None else "not serving",
+            process_id=master,
+            restarts=_restarts(counted, settings.name),
+            address=address,
+            work="" if master is None else error.message,
+        )
     # Groups have the same servers once more, and those that are out of service are down as they should be.
     wanted = [each for each in servers if "_g" not in each.backend and not each.admin.is_maint]
     up = sum(each.operational in _UP for each in wanted)

@@ -17,12 +17,13 @@ commands = typer.Typer(
 )
 
 ScopeArgument = Annotated[
-    str, typer.Argument(help="all, group:GROUP, or a part like line:acme-1.", metavar="SCOPE")
+    str,
+    typer.Argument(help="all, a kind like line:*, group:GROUP, or a part like line:acme-1.", metavar="SCOPE"),
 ]
 
 _MOST_HOURS = 24 * 31
-_PARTS = ("part", "verdict", "in_service", "action", "reason", "because", "evidence")
-_DECISIONS = ("decided_at", "part", "action", "reason", "outcome", "evidence", "token")
+_PARTS = ("part", "verdict", "in_service", "action", "reason", "scope", "until", "because", "evidence")
+_DECISIONS = ("decided_at", "part", "action", "reason", "scope", "until", "outcome", "evidence", "token")
 
 
 @commands.command("status")
@@ -37,11 +38,16 @@ def show_status(call: Call) -> None:
         call.tell("Nothing to heal: lines work in control's own process, and no load balancer is kept.")
     hidden = ("parts", "kinds", "pauses", "alarms")
     call.show({name: value for name, value in found.items() if name not in hidden})
-    call.show_table([_shown(each) for each in _rows(found["parts"])], _PARTS)
+    kinds = [each for each in _rows(found["kinds"]) if each["reason"] != "healthy"]
+    call.show_table([_shown(each) for each in (*kinds, *_rows(found["parts"]))], _PARTS)
     for pause in _rows(found["pauses"]):
-        call.tell(f"paused: {pause['scope']} ({pause['reason']})")
+        until = pause["until"] or "somebody resumes it"
+        call.tell(f"paused: {pause['scope']} ({pause['reason']}) by {pause['paused_by']} until {until}")
     for alarm in _rows(found["alarms"]):
-        call.tell(f"waits for a person: {alarm['part']}", f"wops admin reconcile release {alarm['part']}")
+        call.tell(
+            f"waits for a person: {alarm['part']} ({alarm['reason']})",
+            f"wops admin reconcile release {alarm['part']}",
+        )
 
 
 @commands.command("decisions")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from app.cluster.place import settings_at
 from app.command.audit import unverified
 from app.command.database import open_databases
 from app.core.db import Database
@@ -30,6 +31,7 @@ def verify_offline(settings: Settings, names: Sequence[str], *, key: Path | None
         DomainError: the platform's database or a key cannot be opened.
         OSError, ValueError: the key file given cannot be read.
     """
+    settings = settings_at(settings)
     folder = settings.data_dir.resolve() / "audit"
     if settings.platform_database is None and not settings.platform_file.is_file():
         raise InputInvalid(f"There is no platform database in {settings.data_dir}.", field="data_dir")

@@ -9,7 +9,7 @@ from typing import Annotated, Final
 
 import typer
 
-from app.command.output import JsonFlag, err, failing_clearly, line, show
+from app.command.output import JsonFlag, failing_clearly, show
 from app.command.session import DataDirOption, settings_for
 
 # Each command imports what it needs, as in app/cli.py.
@@ -42,14 +42,18 @@ def up(
     as_json: JsonFlag = False,
 ) -> None:
     """Run it until Ctrl-C, SIGTERM or `wops cluster down`, with a live table; what runs already is taken over."""
-    from app.cluster.place import held, make_place
+    from app.cluster.mariadb import NEEDED
+    from app.cluster.place import held, plan_place
+    from app.cluster.program import require_programs
     from app.command.cluster_up import ClusterUp, close_to_others
     from app.core.logging import configure_logging
 
     settings = settings_for(data_dir, fronts=fronts, port=port, log_level=log_level)
     close_to_others()
+    with failing_clearly():
+        require_programs((*NEEDED, settings.haproxy))
     with failing_clearly(), held(settings.data_dir):
-        place = make_place(settings.data_dir, fronts=fronts, control_port=port, log_level=settings.log_level)
+        place = plan_place(settings.data_dir, fronts=fronts, control_port=port, log_level=settings.log_level)
         with place.log_file("supervisor").open("a", encoding="utf-8") as log:
             configure_logging(settings.log_level.upper(), stream=log)
             asyncio.run(ClusterUp(place, demo=demo, as_json=as_json).run())
@@ -75,14 +79,14 @@ def status(data_dir: DataDirOption = None, as_json: JsonFlag = False) -> None:
 def down(data_dir: DataDirOption = None) -> None:
     """End everything in order: nothing new is let in, what runs is finished. Safe to repeat."""
     from app.cluster.place import open_place
-    from app.command.cluster_up import close_to_others, end_cluster
+    from app.command.cluster_up import close_to_others, end_cluster, tell
     from app.core.logging import configure_logging
 
     close_to_others()
     with failing_clearly():
         place = open_place(settings_for(data_dir).data_dir)
         configure_logging("WARNING", stream=sys.stderr)
-        asyncio.run(end_cluster(place, within=_ENDS_WITHIN, tell=_tell))
+        asyncio.run(end_cluster(place, within=_ENDS_WITHIN, tell=tell))
 
 
 @commands.command("control", hidden=True)
@@ -104,7 +108,3 @@ def control(
         place = open_place(settings.data_dir, log_level=settings.log_level)
         configure_logging(settings.log_level.upper(), stream=sys.stderr)
         asyncio.run(Up(place.settings, demo=False, walk=False, as_json=False, is_part=True).run())
-
-
-def _tell(text: str) -> None:
-    err.print(line((text, "dim")))

@@ -18,14 +18,14 @@ from app.cluster.setup import first_token, register_servers
 from app.cluster.status import PartState, ask_supervisor, cluster_status
 from app.cluster.supervisor import Supervisor
 from app.command.cluster_table import described, table_of
-from app.command.demo import DemoAccess, set_up_demo
+from app.command.demo import DemoAccess, print_access, set_up_demo
 from app.command.output import err, line, out, show
-from app.command.up import print_access
 from app.core.clock import SystemClock
 from app.core.json import JsonObject
 from app.core.lock import PRIVATE_UMASK
 from app.core.net import ApiSession
 from app.front_part import front_settings
+from app.operations.guard import carry_on
 
 _LOOK_EVERY_SECONDS: Final = 1.0
 _SERVES_WITHIN_SECONDS: Final = 60.0
@@ -46,19 +46,25 @@ class ClusterUp:
         """Serve until a signal or `wops cluster down` comes.
 
         Raises:
-            ProgramMissing, AddressNotFree: it cannot be started; nothing was touched.
+            AddressNotFree, DatabaseNotMade: it cannot be started; nothing was touched.
             DomainError: a part cannot be started; everything was ended.
+            OSError: what it is to remember cannot be written; nothing was started.
         """
         await to_thread.run_sync(self._supervisor.check)
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._supervisor.told_to_end.set)
+        await to_thread.run_sync(self._place.remember)
+        self._hear_signals()
         try:
             await self._supervisor.start()
             if await self._equip():
                 await self._show_until_told()
         finally:
             await self._supervisor.stop()
+
+    def _hear_signals(self) -> None:
+        # SIGHUP: the terminal is gone, unless whoever started this has said that it does not matter (nohup).
+        heard = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+        for number in heard - {each for each in heard if signal.getsignal(each) is signal.SIG_IGN}:
+            asyncio.get_running_loop().add_signal_handler(number, self._supervisor.told_to_end.set)
 
     async def _equip(self) -> bool:
         """Servers, a first token, the demo; then tell people where everything is. False: told to end meanwhile."""
@@ -105,8 +111,13 @@ class ClusterUp:
         """Wait until everything is as it should be; if it takes long, the table tells what is not."""
         end = self._clock.monotonic() + _SERVES_WITHIN_SECONDS
         self._tell("waiting until everything serves")
+        told = ""
         while True:
             parts = await to_thread.run_sync(cluster_status, self._place)
+            lacking = ", ".join(each.part for each in parts if not each.is_fine)
+            if lacking and lacking != told:
+                told = lacking
+                self._tell(f"waiting for {lacking}")
             is_over = self._clock.monotonic() > end or self._supervisor.told_to_end.is_set()
             if is_over or all(each.is_fine for each in parts):
                 return parts
@@ -116,12 +127,13 @@ class ClusterUp:
         told = asyncio.create_task(self._supervisor.told_to_end.wait())
         is_live = out.is_terminal and not self._as_json
         live = Live(console=out, auto_refresh=False) if is_live else contextlib.nullcontext()
-        with live as shown:
-            while not told.done():
-                if shown is not None:
-                    parts = await to_thread.run_sync(cluster_status, self._place)
-                    shown.update(table_of(parts), refresh=True)
+        with carry_on("table_not_shown"), live as shown:
+            while shown is not None and not told.done():
+                parts = await to_thread.run_sync(cluster_status, self._place)
+                shown.update(table_of(parts), refresh=True)
                 await asyncio.wait({told}, timeout=_LOOK_EVERY_SECONDS)
+        # A table that cannot be shown ends nothing.
+        await told
 
     def _document(self, token: str | None, access: list[DemoAccess], parts: list[PartState]) -> JsonObject:
         return {
@@ -144,12 +156,19 @@ class ClusterUp:
 
     def _tell(self, text: str) -> None:
         if not self._as_json:
-            err.print(line((text, "dim")))
+            tell(text)
 
 
 def close_to_others() -> None:
     """Keep others from every file that this process, or one that it starts, makes."""
     os.umask(PRIVATE_UMASK)
+
+
+def tell(text: str) -> None:
+    """Tell people who wait; that nobody listens any more is no reason to stop half-way."""
+    # The library of the console ends the process upon a broken pipe.
+    with contextlib.suppress(OSError, SystemExit):
+        err.print(line((text, "dim")))
 
 
 async def end_cluster(place: ClusterPlace, *, within: timedelta, tell: Callable[[str], None]) -> None:
@@ -163,7 +182,7 @@ async def end_cluster(place: ClusterPlace, *, within: timedelta, tell: Callable[
     """
     clock = SystemClock()
     end = clock.monotonic() + within.total_seconds()
-    is_told = False
+    told: str | None = None
     while True:
         try:
             with held(place.data_dir):
@@ -173,8 +192,10 @@ async def end_cluster(place: ClusterPlace, *, within: timedelta, tell: Callable[
             if clock.monotonic() > end:
                 log = place.log_file("supervisor")
                 raise ClusterRunning(f"Its supervisor has not ended within {within}; see {log}.") from None
-        # One that has only just begun is told as soon as it listens.
-        if not is_told and await to_thread.run_sync(ask_supervisor, place, "down") is not None:
-            is_told = True
-            tell("waiting for the supervisor, which ends everything in order")
+        # One that has only just begun is told as soon as it listens; to hear it again changes nothing.
+        seen = await to_thread.run_sync(ask_supervisor, place, "down")
+        left = None if seen is None else ", ".join(reversed(list(seen)))
+        if left is not None and left != told:
+            told = left
+            tell(f"waiting for the supervisor, which ends everything in order{left and f'; left: {left}'}")
         await asyncio.sleep(_LOOK_AGAIN_SECONDS)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from app.command.output import line, out
 from app.command.session import version_in
 from app.command.wait import wait_for_operation
 from app.core.json import JsonObject
@@ -13,6 +14,7 @@ from app.core.net import ApiSession
 
 CUSTOMER: Final = "demo"
 CLIENT: Final = "erp"
+_MADE_BEFORE: Final = "(made before; `wops admin client rotate` makes a new secret)"
 LOOPBACK: Final = ("127.0.0.0/8", "::1/128")
 
 
@@ -106,3 +108,11 @@ def _access(api: ApiSession, instance: DemoInstance, instance_id: str) -> DemoAc
     return DemoAccess(
         name=instance.name, edition=instance.edition, username=str(username), secret=str(made["secret"])
     )
+
+
+def print_access(address: str, access: list[DemoAccess]) -> None:
+    """Print how to reach the demo instances."""
+    out.print("\nDemo instances, with API clients for their web services; a secret is shown this once:")
+    for each in access:
+        out.print(line("  ", (each.name, "bold"), f" ({each.edition})  {address}/{each.name}"))
+        out.print(line(f"    {each.username}  ", (each.secret or _MADE_BEFORE, "yellow")))

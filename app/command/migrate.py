@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn
 from rich.progress import Progress as Bar
 
+from app.cluster.place import settings_at
 from app.command.database import open_databases
 from app.command.output import err, line, out, show
 from app.core.clock import SystemClock
@@ -37,8 +38,10 @@ def run_migration(settings: Settings, order: RunOrder, *, as_json: bool = False)
         InputInvalid: there is no platform database to migrate, or no such instance.
         MigrationRunning: another run is under way.
         MigrationError, DatabaseUnavailable: of the platform's own database.
+        ClusterDamaged: it is a cluster's, and cannot be told where it is.
         OSError: the data directory cannot be opened.
     """
+    settings = settings_at(settings)
     _require_platform(settings)
     os.umask(PRIVATE_UMASK)
     make_private(settings.data_dir.resolve())

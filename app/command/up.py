@@ -11,7 +11,7 @@ from datetime import timedelta
 from anyio import to_thread
 
 from app.cluster.place import refuse_cluster
-from app.command.demo import DemoAccess, set_up_demo
+from app.command.demo import DemoAccess, print_access, set_up_demo
 from app.command.output import err, line, out, show
 from app.command.story import Story
 from app.container import Platform
@@ -28,9 +28,6 @@ FIRST_TOKEN_LIFE = timedelta(days=90)
 """The first staff token is for setting up; others are made with it."""
 FIRST_PERSON = "first-admin"
 """Whose it is: nobody has said a name yet."""
-
-
-_MADE_BEFORE = "(made before; `wops admin client rotate` makes a new secret)"
 
 
 class Up:
@@ -159,14 +156,6 @@ def _described(address: str, token: str | None, access: list[DemoAccess]) -> Jso
             for each in access
         ],
     }
-
-
-def print_access(address: str, access: list[DemoAccess]) -> None:
-    """Print how to reach the demo instances."""
-    out.print("\nDemo instances, with API clients for their web services; a secret is shown this once:")
-    for each in access:
-        out.print(line("  ", (each.name, "bold"), f" ({each.edition})  {address}/{each.name}"))
-        out.print(line(f"    {each.username}  ", (each.secret or _MADE_BEFORE, "yellow")))
 
 
 def _host(host: str) -> str:

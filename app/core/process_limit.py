@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import resource
 import threading
 from typing import Final
+
+_log = logging.getLogger(__name__)
 
 _MB: Final = 1024 * 1024
 _STACK_BYTES: Final = 1 * _MB
@@ -26,4 +29,6 @@ def limit_process(*, memory_mb: int, open_files: int) -> None:
 def _limit(kind: int, wanted: int) -> None:
     _, hard = resource.getrlimit(kind)
     most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if most < wanted:
+        _log.warning("limit_lower_than_wanted", extra={"wanted": wanted, "allowed": most})
     resource.setrlimit(kind, (most, most))

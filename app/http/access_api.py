@@ -1,15 +1,8 @@
-"""Who may call an instance: the same routes for its customer, in the portal, and for staff, in the admin API.
-
-A router has a dependency that calls `take_up` with what is its own, then `add_access_routes` adds the routes to it.
-"""
+"""Who may call an instance: the same routes for its customer, in the portal, and for staff, in the admin API."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final
-
-from fastapi import APIRouter
+from typing import Final
 
 from app.http.access_work import CertificateKey, ClientKey, Force, Work
 from app.http.etag import IfMatch, version_of
@@ -29,105 +22,18 @@ from app.http.schema.access import (
     ForceBody,
     RotateBody,
 )
-from app.http.schema.example import Documenter
-from app.http.staff import StaffNeed
+from app.http.shared_route import SharedRoutes
 
-Serve = Callable[..., Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _AccessRoute:
-    """One route.
-
-    Attributes:
-        name: verb and noun of its operationId; the portal's has `Own` between them.
-        need: what it demands of staff.
-        refused: what it may answer besides what every route of its API may.
-    """
-
-    method: str
-    path: str
-    name: tuple[str, str]
-    summary: str
-    need: StaffNeed
-    answer: tuple[int, object]
-    refused: tuple[int, ...]
-    serve: Serve
+ACCESS_ROUTES: Final = SharedRoutes("access")
 
 
-_ROUTES: Final[list[_AccessRoute]] = []
-
-
-def add_access_routes(
-    router: APIRouter,
-    *,
-    document: Documenter,
-    own: str = "",
-    demand: Callable[[StaffNeed], Mapping[str, Any]] | None = None,
-) -> None:
-    """Add all routes about access to a router.
-
-    Args:
-        router: of one API, with the path of an instance as prefix, and the dependency that takes the work up.
-        document: describes answers as that API does.
-        own: stands behind the verb of every operationId, which are unique over all APIs.
-        demand: what a route demands of staff, for `openapi_extra`.
-    """
-    for each in _ROUTES:
-        verb, noun = each.name
-        status, example = each.answer
-        router.add_api_route(
-            each.path,
-            each.serve,
-            methods=[each.method],
-            operation_id=f"{verb}{own}{noun}",
-            summary=each.summary,
-            status_code=status,
-            tags=["access"],
-            openapi_extra=None if demand is None else dict(demand(each.need)),
-            responses=document(status, example, *each.refused),
-        )
-
-
-def _reads(path: str, name: tuple[str, str], summary: str, *, shows: object) -> Callable[[Serve], Serve]:
-    """A route that shows something."""
-    return _route("GET", path, name, summary, need="look", answer=(200, shows))
-
-
-def _route(  # noqa: PLR0913 - what a route says of itself
-    method: str,
-    path: str,
-    name: tuple[str, str],
-    summary: str,
-    *,
-    answer: tuple[int, object],
-    refused: tuple[int, ...] = (),
-    need: StaffNeed = "change",
-) -> Callable[[Serve], Serve]:
-    def note(serve: Serve) -> Serve:
-        route = _AccessRoute(
-            method=method,
-            path=path,
-            name=name,
-            summary=summary,
-            need=need,
-            answer=answer,
-            refused=refused,
-            serve=serve,
-        )
-        _ROUTES.append(route)
-        return serve
-
-    return note
-
-
-@_reads("/access", ("get", "AccessPolicy"), "Read who may call", shows=show.ACCESS)
+@ACCESS_ROUTES.reads("/access", ("get", "AccessPolicy"), "Read who may call", shows=show.ACCESS)
 async def get_access_policy(work: Work) -> AccessRead:
     """The access policy of the instance's web services, with its version as ETag."""
     return await work.get_access()
 
 
-@_route(
+@ACCESS_ROUTES.route(
     "PUT",
     "/access",
     ("put", "AccessPolicy"),
@@ -140,7 +46,7 @@ async def put_access_policy(work: Work, body: AccessBody, if_match: IfMatch = No
     return await work.put_access(body, version_of(if_match))
 
 
-@_route(
+@ACCESS_ROUTES.route(
     "POST",
     "/access:diagnose",
     ("diagnose", "Access"),
@@ -153,19 +59,21 @@ async def diagnose_access(work: Work, body: DiagnoseBody) -> DiagnosisRead:
     return await work.diagnose(body)
 
 
-@_reads("/access-failures", ("list", "AccessFailures"), "List refused callers", shows=[show.FAILURE])
+@ACCESS_ROUTES.reads(
+    "/access-failures", ("list", "AccessFailures"), "List refused callers", shows=[show.FAILURE]
+)
 async def list_access_failures(work: Work) -> list[AccessFailureRead]:
     """Who was refused, from where and why, the latest first; up to 500 rows, at most a minute old."""
     return await work.list_failures()
 
 
-@_reads("/clients", ("list", "Clients"), "List API clients", shows=[show.CLIENT])
+@ACCESS_ROUTES.reads("/clients", ("list", "Clients"), "List API clients", shows=[show.CLIENT])
 async def list_clients(work: Work) -> list[ClientRead]:
     """All API clients of the instance by name; never their secrets."""
     return await work.list_clients()
 
 
-@_route(
+@ACCESS_ROUTES.route(
     "POST",
     "/clients",
     ("create", "Client"),
@@ -178,13 +86,13 @@ async def create_client(work: Work, body: ClientCreate) -> ClientCredentialsRead
     return await work.add_client(body)
 
 
-@_reads("/clients/{client_id}", ("get", "Client"), "Read an API client", shows=show.CLIENT)
+@ACCESS_ROUTES.reads("/clients/{client_id}", ("get", "Client"), "Read an API client", shows=show.CLIENT)
 async def get_client(work: Work, client_id: ClientKey) -> ClientRead:
     """One API client, with its version as ETag; never its secrets."""
     return await work.get_client(client_id)
 
 
-@_route(
+@ACCESS_ROUTES.route(
     "PATCH",
     "/clients/{client_id}",
     ("change", "Client"),
@@ -199,7 +107,7 @@ async def change_client(
     return await work.change_client(client_id, body, version_of(if_match))
 
 
-@_route(
+@ACCESS_ROUTES.route(
     "DELETE",
     "/clients/{client_id}",
     ("remove", "Client"),
@@ -212,7 +120,7 @@ async def remove_client(work: Work, client_id: ClientKey, force: Force = False) 
     await work.remove_client(client_id, force=force)
 
 
-@_route(
+@ACCESS_ROUTES.route(
     "POST",
     "/clients/{client_id}:rotate",
     ("rotate", "Client"),
@@ -227,7 +135,7 @@ async def rotate_client(
     return await work.rotate_client(client_id, body or RotateBody())
 
 
-@_route(
+@ACCESS_ROUTES.route(
     "POST",
     "/clients/{client_id}:disable",
     ("disable", "Client"),
@@ -240,7 +148,7 @@ async def disable_client(work: Work, client_id: ClientKey, body: ForceBody | Non
     return await work.disable_client(client_id, force=body is not None and body.force)
 
 
-@_route(
+@ACCESS_ROUTES.route(
     "POST",
     "/clients/{client_id}:enable",
     ("enable", "Client"),
@@ -253,7 +161,7 @@ async def enable_client(work: Work, client_id: ClientKey) -> ClientRead:
     return await work.enable_client(client_id)
 
 
-@_route(
+@ACCESS_ROUTES.route(
     "POST",
     "/clients/{client_id}/certificates",
     ("add", "ClientCertificate"),
@@ -268,7 +176,7 @@ async def add_client_certificate(
     return await work.add_certificate(client_id, body)
 
 
-@_route(
+@ACCESS_ROUTES.route(
     "DELETE",
     "/clients/{client_id}/certificates/{certificate_id}",
     ("remove", "ClientCertificate"),

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import Response
 from starlette.requests import Request
 
 from app.core.ids import InstanceId
-from app.http.access_api import add_access_routes
+from app.http.access_api import ACCESS_ROUTES
 from app.http.access_work import AccessWork, command_if_any, take_up
-from app.http.admin_route import InstanceKey, document
-from app.http.staff import StaffRoute, staff
+from app.http.admin_route import InstanceKey, shared_router
 
 
 async def begin_work(instance_id: InstanceKey, request: Request, response: Response) -> None:
@@ -23,11 +22,4 @@ async def begin_work(instance_id: InstanceKey, request: Request, response: Respo
     take_up(work)
 
 
-router = APIRouter(
-    prefix="/admin/v1/instances/{instance_id}", route_class=StaffRoute, dependencies=[Depends(begin_work)]
-)
-add_access_routes(
-    router,
-    document=lambda status, value, *refused: document(status, value, *refused, 404, 410),
-    demand=staff,
-)
+router = shared_router(begin_work, ACCESS_ROUTES)

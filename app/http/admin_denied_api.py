@@ -31,7 +31,7 @@ DeniedKey = Annotated[str, Path(max_length=64, description="Id of a denied netwo
     responses=document(201, DENIED_NETWORK_EXAMPLE, 400, 409, 422),
 )
 async def deny_network(body: DeniedNetworkCreate, request: Request, response: Response) -> DeniedNetworkRead:
-    """Answer nobody from there, for any instance, at every load balancer within a second."""
+    """Answer nobody from there, for any instance, at every load balancer and every line within a second."""
     platform = platform_of(request)
     done = await to_thread.run_sync(
         lambda: platform.denied.deny_network(

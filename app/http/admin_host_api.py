@@ -8,7 +8,7 @@ from starlette.requests import Request
 
 from app.core.ids import InstanceId
 from app.http.access_work import command_if_any
-from app.http.admin_route import InstanceKey, document, platform_of
+from app.http.admin_route import InstanceKey, document, platform_of, shared_router
 from app.http.front_api import HOST_ROUTES, OWN_ROUTES
 from app.http.front_work import FrontWork, take_up
 from app.http.page import Cursor, Limit, after_of, page_of
@@ -43,17 +43,7 @@ def _platform_need(need: StaffNeed) -> dict[str, object]:
     return staff("read" if need == "look" else need)
 
 
-instance_router = APIRouter(
-    prefix="/admin/v1/instances/{instance_id}",
-    route_class=StaffRoute,
-    dependencies=[Depends(begin_instance_work)],
-)
-for _routes in (HOST_ROUTES, OWN_ROUTES):
-    _routes.add_to(
-        instance_router,
-        document=lambda status, value, *refused: document(status, value, *refused, 404, 410),
-        demand=staff,
-    )
+instance_router = shared_router(begin_instance_work, HOST_ROUTES, OWN_ROUTES)
 
 router = APIRouter(prefix="/admin/v1", route_class=StaffRoute, dependencies=[Depends(begin_platform_work)])
 HOST_ROUTES.add_to(

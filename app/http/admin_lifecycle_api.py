@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated
 
 from anyio import to_thread
@@ -12,7 +13,7 @@ from starlette.responses import FileResponse
 
 from app.core.command import Command, Done
 from app.core.ids import CustomerId, InstanceId
-from app.http.admin_route import InstanceKey, document, noted, platform_of, started
+from app.http.admin_route import InstanceKey, changed, document, noted, platform_of, started
 from app.http.etag import IfMatch, etag_of, version_of
 from app.http.export_file import FILE_ANSWER, hand_out
 from app.http.guarded import ask_approval
@@ -279,15 +280,7 @@ async def _change(
     if_match: str | None,
     change: Callable[[LifecycleService, int, Command], Done[Instance]],
 ) -> InstanceRead:
-    """Carry a change of an instance out; its lines and the directory of this process know it when it is answered."""
-    version, command = version_of(if_match), command_of(request)
-    platform = platform_of(request)
-
-    def work() -> Done[Instance]:
-        done = change(platform.lifecycle, version, command)
-        platform.directory.follow()
-        return done
-
-    done = await to_thread.run_sync(work)
-    response.headers["ETag"] = etag_of(done.value.version)
-    return await show_instance(request, noted(done, response))
+    lifecycle = platform_of(request).lifecycle
+    return await show_instance(
+        request, await changed(request, response, if_match, partial(change, lifecycle))
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Final
 
 from anyio import to_thread
@@ -12,7 +13,7 @@ from starlette.requests import Request
 
 from app.core.command import Command, Done
 from app.core.ids import InstanceId, LineId
-from app.http.admin_route import InstanceKey, document, noted, platform_of, started
+from app.http.admin_route import InstanceKey, changed, document, platform_of, started
 from app.http.etag import IfMatch, etag_of, version_of
 from app.http.guarded import ask_approval
 from app.http.schema import admin_example, staff_example
@@ -183,18 +184,8 @@ async def remove_line(
 
 
 async def _change(request: Request, response: Response, if_match: str | None, change: _Change) -> LineRead:
-    """Carry a change of a line out; the directory of this process knows it when it is answered."""
-    version, command = version_of(if_match), command_of(request)
-    platform = platform_of(request)
-
-    def work() -> Done[LineRecord]:
-        done = change(platform.lines, version, command)
-        platform.directory.follow()
-        return done
-
-    line = noted(await to_thread.run_sync(work), response)
-    response.headers["ETag"] = etag_of(line.version)
-    return await _view(request, line)
+    lines = platform_of(request).lines
+    return await _view(request, await changed(request, response, if_match, partial(change, lines)))
 
 
 async def _view(request: Request, line: LineRecord) -> LineRead:

@@ -29,7 +29,10 @@ router = APIRouter(prefix="/admin/v1", route_class=StaffRoute)
 
 Scope = Annotated[
     str,
-    Path(max_length=LONGEST_SCOPE, description="`all`, `group:` with a group, or the key of a part."),
+    Path(
+        max_length=LONGEST_SCOPE,
+        description="`all`, all of a kind like `line:*`, `group:` with a group, or the key of a part.",
+    ),
 ]
 Part = Annotated[
     str | None, Query(max_length=LONGEST_SCOPE, description="Key of a part, like `line:acme-1`.")

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import Response
 from starlette.requests import Request
 
 from app.core.ids import InstanceId
 from app.http.access_work import command_if_any
-from app.http.admin_route import InstanceKey, document
+from app.http.admin_route import InstanceKey, shared_router
 from app.http.rule_api import RULE_ROUTES
 from app.http.rule_work import RuleWork, take_up
-from app.http.staff import StaffRoute, staff
 
 
 async def begin_work(instance_id: InstanceKey, request: Request, response: Response) -> None:
@@ -24,11 +23,4 @@ async def begin_work(instance_id: InstanceKey, request: Request, response: Respo
     take_up(work)
 
 
-router = APIRouter(
-    prefix="/admin/v1/instances/{instance_id}", route_class=StaffRoute, dependencies=[Depends(begin_work)]
-)
-RULE_ROUTES.add_to(
-    router,
-    document=lambda status, value, *refused: document(status, value, *refused, 404, 410),
-    demand=staff,
-)
+router = shared_router(begin_work, RULE_ROUTES)

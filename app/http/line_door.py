@@ -13,6 +13,7 @@ from app.core.logging import bind
 from app.http.entrance import note_front
 from app.http.problem import problem_response
 from app.operations.line import InstanceRuntime
+from tenancy.access.policy import Address
 from tenancy.line_status import ServingState
 
 
@@ -23,6 +24,7 @@ class LineDoor:
         app: serves instances.
         find: the instance of a name.
         state: how the line is.
+        refuse_denied: raises if nobody from an address is answered.
     """
 
     def __init__(
@@ -32,12 +34,14 @@ class LineDoor:
         *,
         find: Callable[[str], Awaitable[InstanceRuntime]],
         state: Callable[[], ServingState],
+        refuse_denied: Callable[[Address], None],
         clock: Clock,
     ) -> None:
         self._line_id = line_id
         self._app = app
         self._find = find
         self._state = state
+        self._refuse_denied = refuse_denied
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -57,7 +61,7 @@ class LineDoor:
     async def _serve(self, name: str, scope: Scope, receive: Receive, send: Send) -> None:
         bind(instance=name, line=self._line_id)
         try:
-            note_front(scope)
+            note_front(scope, self._refuse_denied)
             scope["wops.instance"] = await self._find(name)
             scope["wops.instance_name"] = name
         except Exception as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Depends, Response
 from starlette.requests import Request
 
-from app.http.access_api import add_access_routes
+from app.http.access_api import ACCESS_ROUTES
 from app.http.access_work import AccessWork, command_if_any, take_up
 from app.http.portal_route import PORTAL, InstanceName, PortalRoute, caller_of, document, instance_of
 from tenancy import DEFAULT_RATE
@@ -25,4 +25,4 @@ async def begin_work(instance: InstanceName, request: Request, response: Respons
 
 
 router = APIRouter(prefix=PORTAL, route_class=PortalRoute, dependencies=[Depends(begin_work)])
-add_access_routes(router, document=document, own="Own")
+ACCESS_ROUTES.add_to(router, document=document, own="Own")

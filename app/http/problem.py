@@ -58,6 +58,8 @@ _HTTP_CODES: Final[Mapping[int, str]] = {
     415: "media_type_unsupported",
 }
 _METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+_CLOSING: Final = frozenset({"request_too_slow"})
+"""Whoever gets one of these still sends, and the connection would be kept for him. **Source:** RFC 9110 §15.5.9."""
 _KEPT_HEADERS: Final = frozenset({"allow", "retry-after", "www-authenticate"})
 _SYSTEM_CLOCK: Final = SystemClock()
 
@@ -165,6 +167,8 @@ def _headers(case: _Case) -> dict[str, str]:
     headers = {"Cache-Control": "no-store", **case.headers}
     if case.retry_after_s is not None:
         headers["Retry-After"] = str(case.retry_after_s)
+    if case.kind.code in _CLOSING:
+        headers["Connection"] = "close"
     if case.kind.code in _CHALLENGES:
         headers["WWW-Authenticate"] = _CHALLENGES[case.kind.code]
     return headers

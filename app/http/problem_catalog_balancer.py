@@ -13,12 +13,13 @@ from lb.front.problem import FRONT_PROBLEMS
 _OWN: Final = (
     "caller_denied",
     "request_too_slow",
+    "caller_too_fast",
     "front_failed",
     "line_failed",
     "control_unavailable",
     "line_too_slow",
 )
-"""The others are answered by lines, too, and have their rows there."""
+"""The rows of the others are in the catalogues of what lines refuse; of these, lines answer the first two, too."""
 
 BALANCER_PROBLEMS: Final[tuple[ProblemKind, ...]] = (
     *(

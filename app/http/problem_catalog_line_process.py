@@ -35,4 +35,18 @@ LINE_PROCESS_PROBLEMS: Final[tuple[ProblemKind, ...]] = (
         ),
         retry_after_s=5,
     ),
+    problem_kind(
+        "lines_running",
+        409,
+        en=(
+            "Lines run as processes",
+            "Lines of this platform still run as processes of their own, so they cannot work inside this process as "
+            "well. End them first, or go on with lines as processes.",
+        ),
+        de=(
+            "Linien laufen als Prozesse",
+            "Linien dieser Plattform laufen noch als eigene Prozesse; sie können nicht zugleich in diesem Prozess "
+            "arbeiten. Bitte beenden Sie sie zuerst, oder lassen Sie die Linien weiter als Prozesse laufen.",
+        ),
+    ),
 )

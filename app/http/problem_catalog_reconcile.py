@@ -12,12 +12,13 @@ RECONCILE_PROBLEMS: Final[tuple[ProblemKind, ...]] = (
         422,
         en=(
             "Not something to pause",
-            "Pause `all`, a group like `group:shared`, or a part like `line:acme-1`; the status lists them.",
+            "Pause `all`, a kind like `line:*`, a group like `group:shared`, or a part like `line:acme-1`. The details "
+            "name such as there are.",
         ),
         de=(
             "Lässt sich nicht anhalten",
-            "Anhalten lassen sich `all`, eine Gruppe wie `group:shared` oder ein Teil wie `line:acme-1`; der Status "
-            "listet sie auf.",
+            "Anhalten lassen sich `all`, eine Art wie `line:*`, eine Gruppe wie `group:shared` oder ein Teil wie "
+            "`line:acme-1`. Die Einzelheiten nennen, was es davon gibt.",
         ),
     ),
     problem_kind(

@@ -1,10 +1,11 @@
-"""Reading a request body: not more than allowed, and of the right type, before anything looks into it."""
+"""Reading a request body: not more than allowed, in time, and of the right type, before anything looks into it."""
 
 from __future__ import annotations
 
 import hashlib
 from typing import Final
 
+from anyio import fail_after
 from starlette.requests import Request
 
 from app.core.errors import DomainError
@@ -13,10 +14,21 @@ BODY_MAX: Final = 1024 * 1024
 """Bytes. **Source:** ecosystem reference §8 (limits)."""
 
 
+BODY_WITHIN_SECONDS: Final = 60.0
+"""From the end of its head on. A whole body takes it at 140 kbit/s; who sends more slowly would keep a call open, and
+what it holds, for as long as he likes. A load balancer in front cuts him earlier. Our own decision."""
+
+
 class BodyTooLarge(DomainError):
     """The request body is larger than this server reads."""
 
     code = "body_too_large"
+
+
+class BodyTooSlow(DomainError):
+    """The request body did not come in time."""
+
+    code = "request_too_slow"
 
 
 class MediaTypeUnsupported(DomainError):
@@ -25,21 +37,21 @@ class MediaTypeUnsupported(DomainError):
     code = "media_type_unsupported"
 
 
-async def read_body(request: Request) -> bytes:
+async def read_body(request: Request, *, within_seconds: float = BODY_WITHIN_SECONDS) -> bytes:
     """Read the whole body; the request keeps it, so that the route can read it again.
 
     Raises:
         BodyTooLarge: it says so, or grows so.
+        BodyTooSlow: it is not there in time.
         MediaTypeUnsupported: there is a body and it is not JSON.
     """
     if _declared_length(request) > BODY_MAX:
         raise _too_large()
-    received = bytearray()
-    async for chunk in request.stream():
-        received += chunk
-        if len(received) > BODY_MAX:
-            raise _too_large()
-    body = bytes(received)
+    try:
+        with fail_after(within_seconds):
+            body = await _receive(request)
+    except TimeoutError:
+        raise BodyTooSlow("The request did not arrive in time.") from None
     request._body = body
     if (
         body
@@ -55,6 +67,15 @@ def fingerprint(request: Request, body: bytes) -> str:
     for part in (request.method.encode(), request.url.path.encode(), request.url.query.encode(), body):
         digest.update(len(part).to_bytes(8, "big") + part)
     return digest.hexdigest()
+
+
+async def _receive(request: Request) -> bytes:
+    received = bytearray()
+    async for chunk in request.stream():
+        received += chunk
+        if len(received) > BODY_MAX:
+            raise _too_large()
+    return bytes(received)
 
 
 def _declared_length(request: Request) -> int:

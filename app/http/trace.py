@@ -35,10 +35,9 @@ class TraceLayer:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = {name: value for name, value in scope["headers"] if name in (b"request-id", b"traceparent")}
-        request_id = _accept(headers.get(b"request-id"), _REQUEST_ID) or new_id("req")
+        request_id = _only(scope, b"request-id", _REQUEST_ID) or new_id("req")
         scope["wops.request_id"] = request_id
-        trace_parent = _accept(headers.get(b"traceparent"), _TRACE_PARENT)
+        trace_parent = _only(scope, b"traceparent", _TRACE_PARENT)
         scope["wops.trace_parent"] = trace_parent
         bind(request_id=request_id)
         started = self._clock.monotonic()
@@ -86,5 +85,7 @@ class TraceLayer:
         )
 
 
-def _accept(value: bytes | None, pattern: re.Pattern[bytes]) -> str | None:
-    return value.decode() if value is not None and pattern.fullmatch(value) else None
+def _only(scope: Scope, wanted: bytes, pattern: re.Pattern[bytes]) -> str | None:
+    """The value of a header, if it is there once and decent: of several, load balancers and lines would take others."""
+    values = [value for name, value in scope["headers"] if name == wanted]
+    return values[0].decode() if len(values) == 1 and pattern.fullmatch(values[0]) else None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -174,32 +175,64 @@ class Line:
     def __init__(self, line_id: LineId, parts: LineParts) -> None:
         self.line_id = line_id
         self._parts = parts
+        # Held for moments only: an instance that takes long to open holds nobody up but those who want it.
         self._lock = threading.Lock()
         self._runtimes: dict[InstanceId, InstanceRuntime] = {}
+        self._opening: dict[InstanceId, Future[InstanceRuntime]] = {}
 
     def find(self, instance_id: InstanceId) -> InstanceRuntime | None:
         """The instance if this line has served it already. Never blocks."""
         return self._runtimes.get(instance_id)
 
     def open(self, instance_id: InstanceId) -> InstanceRuntime:
-        """The instance, ready to be served. May open its database.
+        """The instance, ready to be served. May open its database; whoever wants the same meanwhile waits for that.
 
         Raises:
             InstanceDatabaseMissing: it has none.
         """
         with self._lock:
             runtime = self._runtimes.get(instance_id)
-            if runtime is None:
-                runtime = self._runtimes[instance_id] = self._make(instance_id)
-            return runtime
+            if runtime is not None:
+                return runtime
+            begun = self._opening.get(instance_id)
+            if begun is None:
+                opening = self._opening[instance_id] = Future()
+        return self._finish(instance_id, opening) if begun is None else begun.result()
 
     def forget(self, instance_id: InstanceId) -> InstanceRuntime | None:
-        """Serve an instance no longer; returns it if it was."""
+        """Serve an instance no longer; returns it if it was. Never blocks: what is being opened now is not kept."""
         with self._lock:
+            self._opening.pop(instance_id, None)
             return self._runtimes.pop(instance_id, None)
 
     def __iter__(self) -> Iterator[InstanceRuntime]:
         return iter(list(self._runtimes.values()))
+
+    def _finish(self, instance_id: InstanceId, opening: Future[InstanceRuntime]) -> InstanceRuntime:
+        """Open an instance, for everybody who waits for it."""
+        try:
+            runtime = self._make(instance_id)
+            if not self._end_opening(instance_id, opening, runtime):
+                # Forgotten meanwhile: it may lead to where the instance was before.
+                runtime = self.open(instance_id)
+        except BaseException as error:
+            self._end_opening(instance_id, opening, None)
+            opening.set_exception(error)
+            raise
+        opening.set_result(runtime)
+        return runtime
+
+    def _end_opening(
+        self, instance_id: InstanceId, opening: Future[InstanceRuntime], runtime: InstanceRuntime | None
+    ) -> bool:
+        """Keep what was opened; False: somebody has had it forgotten."""
+        with self._lock:
+            if self._opening.get(instance_id) is not opening:
+                return False
+            del self._opening[instance_id]
+            if runtime is not None:
+                self._runtimes[instance_id] = runtime
+            return True
 
     def _make(self, instance_id: InstanceId) -> InstanceRuntime:
         parts = self._parts

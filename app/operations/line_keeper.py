@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shutil
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -21,10 +19,12 @@ from anyio import to_thread
 from app.core.clock import Clock
 from app.core.errors import DomainError
 from app.core.ids import InstanceId, LineId
-from app.core.lock import locked, make_private
+from app.core.lock import make_private
 from app.operations.guard import carry_on
+from app.operations.line_directory import list_lines, remove_line
 from app.operations.line_plan import LineAction, WantedLine, plan_lines, want_lines
 from tenancy.database.home import DatabaseHome
+from tenancy.errors import InstanceDatabaseMissing
 from tenancy.line.record import ServedInstance
 from tenancy.line_file import (
     LINES_DIRECTORY,
@@ -32,6 +32,7 @@ from tenancy.line_file import (
     LineFileError,
     LineInstance,
     line_directory,
+    read_instances,
     read_line,
     write_instances,
     write_line,
@@ -69,8 +70,13 @@ class LineKeeperParts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Written:
-    """What a line has been told last."""
+    """What a line has been told last.
 
+    Attributes:
+        wanted: of which it was made; None: something was not known for certain, so that it is looked at again.
+    """
+
+    wanted: WantedLine | None
     instances: tuple[LineInstance, ...]
     connections: int
     version: int
@@ -93,7 +99,7 @@ class LineKeeper:
         self._wanted: dict[LineId, WantedLine] = {}
         self._change: int | None = None
         self._read_at = 0.0
-        self._unknown: set[InstanceId] = set()
+        self._told: dict[InstanceId | LineId, str] = {}
         self._written: dict[LineId, _Written] = {}
         self._leaving: dict[LineId, asyncio.Task[None]] = {}
         self._turn = asyncio.Lock()
@@ -105,13 +111,10 @@ class LineKeeper:
             DomainError: the platform database is away; lines go on as they are.
         """
         async with self._turn:
-            is_new = await to_thread.run_sync(self._follow)
+            await to_thread.run_sync(self._follow)
             seen = await self._parts.runner.observe()
-            await to_thread.run_sync(lambda: self._write_all(seen, is_new=is_new))
+            await to_thread.run_sync(self._write_all, seen)
             for action in plan_lines(self._wanted, seen, leaving=self._leaving):
-                if action.verb == "ensure" and action.line_id not in self._written:
-                    # It would end at once: it does not know who it is.
-                    continue
                 with carry_on("line_not_kept", line=action.line_id, verb=action.verb):
                     await self._act(action)
             await to_thread.run_sync(self._clear, frozenset(seen))
@@ -129,11 +132,16 @@ class LineKeeper:
         """End a line's process, however it is, and start it anew."""
         await self._parts.runner.restart(line_id)
 
-    async def replace(self, line_id: LineId) -> None:
-        """End a line's process and remove everything it has; the next turn makes it anew."""
+    async def replace(self, line_id: LineId, permission: Callable[[], Awaitable[None]]) -> None:
+        """End a line's process and remove everything it has; the next turn makes it anew.
+
+        Args:
+            permission: asked for when it is this one's turn, which may be long after the call; refuses by an error.
+        """
         async with self._turn:
             if line_id in self._leaving:
                 return
+            await permission()
             await self._parts.runner.stop(line_id)
             await to_thread.run_sync(self._remove, line_id)
 
@@ -144,50 +152,59 @@ class LineKeeper:
         await asyncio.gather(*self._leaving.values(), return_exceptions=True)
         await self._parts.runner.close()
 
-    def _follow(self) -> bool:
-        """Know which lines are wanted; a small read while nothing has changed. Whether something may have."""
+    def _follow(self) -> None:
+        """Know which lines are wanted; a small read while nothing has changed."""
         now = self._clock.monotonic()
         # First: what changes while the instances are read is read again.
         change = self._parts.last_change()
         is_old = now - self._read_at >= _READ_ALL_EVERY.total_seconds()
-        if change == self._change and not is_old:
-            return False
-        self._wanted = want_lines(self._parts.list_served())
-        self._change, self._read_at = change, now
-        self._unknown &= {owner for each in self._wanted.values() for owner, _ in each.instances}
-        return True
+        if change != self._change or is_old:
+            # New values, the same or not: each line is compared with what it was told.
+            self._wanted = want_lines(self._parts.list_served())
+            self._change, self._read_at = change, now
 
-    def _write_all(self, seen: Mapping[LineId, LineSeen], *, is_new: bool) -> None:
+    def _write_all(self, seen: Mapping[LineId, LineSeen]) -> None:
         for line_id, wanted in self._wanted.items():
-            applied = seen[line_id].applied if line_id in seen else None
+            applied = (seen[line_id].applied if line_id in seen else None) or 0
             written = self._written.get(line_id)
-            if not is_new and written is not None and (applied or 0) <= written.version:
+            if written is not None and written.wanted is wanted and applied <= written.version:
                 continue
             try:
-                self._write(wanted, applied or 0)
-            except (DomainError, OSError):
+                self._write(wanted, applied)
+                self._told.pop(line_id, None)
+            except (DomainError, OSError) as error:
                 # The others are told; this one in the next turn again.
                 self._written.pop(line_id, None)
-                _log.exception("line_not_told", extra={"line": line_id})
+                self._complain("line_not_told", error, line_id)
 
     def _write(self, wanted: WantedLine, applied: int) -> None:
+        homes, is_certain = self._find_homes(wanted)
         instances = tuple(
-            LineInstance(instance_id=owner, name=name, home=home)
+            LineInstance(instance_id=owner, name=name, home=homes[owner])
             for owner, name in wanted.instances
-            if (home := self._find_home(owner)) is not None
+            if owner in homes
         )
-        directory = line_directory(self._data_dir, wanted.line_id)
         connections = max(self._parts.connections // wanted.share, _FEWEST_CONNECTIONS)
         written = self._written.get(wanted.line_id)
-        if written is not None and written.says(instances, connections) and applied <= written.version:
-            return
+        if written is None or not written.says(instances, connections) or applied > written.version:
+            version = self._write_files(wanted.line_id, instances, connections=connections, applied=applied)
+        else:
+            version = written.version
+        self._written[wanted.line_id] = _Written(
+            wanted=wanted if is_certain else None,
+            instances=instances,
+            connections=connections,
+            version=version,
+        )
+
+    def _write_files(
+        self, line_id: LineId, instances: tuple[LineInstance, ...], *, connections: int, applied: int
+    ) -> int:
+        directory = line_directory(self._data_dir, line_id)
         make_private(self._data_dir / LINES_DIRECTORY)
         make_private(directory)
-        self._write_line(directory, wanted.line_id)
-        version = write_instances(directory, instances, connections=connections, newer_than=applied)
-        self._written[wanted.line_id] = _Written(
-            instances=instances, connections=connections, version=version
-        )
+        self._write_line(directory, line_id)
+        return write_instances(directory, instances, connections=connections, newer_than=applied)
 
     def _write_line(self, directory: Path, line_id: LineId) -> None:
         """In force from the line's next start on."""
@@ -199,21 +216,48 @@ class LineKeeper:
         if not is_same:
             write_line(directory, line)
 
-    def _find_home(self, owner: InstanceId) -> DatabaseHome | None:
-        """Where an instance's database lies. Without one, its lines serve the others, and answer 404 for it."""
+    def _find_homes(self, wanted: WantedLine) -> tuple[dict[InstanceId, DatabaseHome], bool]:
+        """Where the instances' databases lie, and whether that is certain.
+
+        Nobody can say where one is at the moment: it stays where the line has it. There is none: the line serves the
+        others, and answers 404 for it.
+        """
+        homes: dict[InstanceId, DatabaseHome] = {}
+        known: Mapping[InstanceId, DatabaseHome] | None = None
+        for owner, _ in wanted.instances:
+            try:
+                homes[owner] = self._parts.home_of(owner)
+                self._told.pop(owner, None)
+            except InstanceDatabaseMissing as error:
+                self._complain("line_without_database", error, owner)
+            except DomainError as error:
+                known = self._known_homes(wanted.line_id) if known is None else known
+                self._complain("line_database_unknown", error, owner)
+                if owner in known:
+                    homes[owner] = known[owner]
+        return homes, known is None
+
+    def _known_homes(self, line_id: LineId) -> Mapping[InstanceId, DatabaseHome]:
+        """As a line was told last, by this control or the one before."""
         try:
-            home = self._parts.home_of(owner)
-        except DomainError as error:
-            if owner not in self._unknown:
-                self._unknown.add(owner)
-                _log.critical("line_without_database", extra={"instance": owner, "code": error.code})
-            return None
-        self._unknown.discard(owner)
-        return home
+            found = read_instances(line_directory(self._data_dir, line_id)).instances
+        except LineFileError:
+            written = self._written.get(line_id)
+            found = () if written is None else written.instances
+        return {each.instance_id: each.home for each in found}
+
+    def _complain(self, event: str, error: DomainError | OSError, whose: InstanceId | LineId) -> None:
+        """Once until it is another trouble, or none: each turn tries again."""
+        code = error.code if isinstance(error, DomainError) else type(error).__name__
+        if self._told.get(whose) != code:
+            self._told[whose] = code
+            _log.critical(event, extra={"whose": whose, "code": code, "cause": str(error)})
 
     async def _act(self, action: LineAction) -> None:
         line_id = action.line_id
         if action.verb == "ensure":
+            if not await to_thread.run_sync(self._knows_itself, line_id):
+                return
             line = await to_thread.run_sync(self._parts.line_file, line_id)
             directory = line_directory(self._data_dir, line_id)
             spec = LineSpec(line_id=line_id, directory=directory, gateway=line.gateway, limits=line.limits)
@@ -221,6 +265,19 @@ class LineKeeper:
             return
         # Beside the turns: it takes as long as its requests.
         self._leaving[line_id] = asyncio.create_task(self._end(action))
+
+    def _knows_itself(self, line_id: LineId) -> bool:
+        """Whether a process of the line would find what it is, and whom it serves; otherwise it would end at once.
+
+        Older files are better than no line: the disk may be full.
+        """
+        directory = line_directory(self._data_dir, line_id)
+        try:
+            read_line(directory)
+            read_instances(directory)
+        except LineFileError:
+            return False
+        return True
 
     async def _end(self, action: LineAction) -> None:
         try:
@@ -233,22 +290,14 @@ class LineKeeper:
             del self._leaving[action.line_id]
 
     def _clear(self, seen: frozenset[LineId]) -> None:
-        """Remove what lines leave that are wanted no more: it names databases and their passwords."""
-        root = self._data_dir / LINES_DIRECTORY
-        for directory in sorted(root.iterdir()) if root.is_dir() else ():
+        """Remove what lines leave that are wanted no more; what has a process is found, or ends: a later turn does."""
+        for directory in list_lines(self._data_dir):
             line_id = LineId(directory.name)
-            is_needed = line_id in self._wanted or line_id in seen or line_id in self._leaving
-            if is_needed or not directory.is_dir():
+            if line_id in self._wanted or line_id in seen or line_id in self._leaving:
                 continue
             with carry_on("line_directory_not_removed", line=line_id):
                 self._remove(line_id)
 
     def _remove(self, line_id: LineId) -> None:
         self._written.pop(line_id, None)
-        _remove(line_directory(self._data_dir, line_id))
-
-
-def _remove(directory: Path) -> None:
-    # A process that holds it and that nobody sees is found, or ends: a later turn removes it then.
-    with suppress(BlockingIOError), locked(directory):
-        shutil.rmtree(directory)
+        remove_line(line_directory(self._data_dir, line_id))

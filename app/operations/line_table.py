@@ -127,7 +127,6 @@ class LineTable:
         return status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size
 
     def _apply(self, wanted: ServedInstances) -> list[InstanceId]:
-        old = self._served.by_id
         if wanted.version == self.applied:
             return []
         if wanted.version < self.applied:
@@ -138,17 +137,15 @@ class LineTable:
         if len({each.name for each in wanted.instances}) != len(wanted.instances):
             raise LineFileDamaged(f"{INSTANCES_FILE} has a name twice.")
         try:
-            self._databases.replace((each.home for each in wanted.instances), connections=wanted.connections)
+            gone = self._databases.replace(
+                (each.home for each in wanted.instances), connections=wanted.connections
+            )
         except ValueError:
             raise LineFileDamaged(f"{INSTANCES_FILE} has an authority that is no certificate.") from None
         with self._changing:
             self._served = _serve(wanted.version, by_id, self._served.hidden & by_id.keys())
         _log.info("instances_applied", extra={"version": wanted.version, "instances": len(by_id)})
-        return [
-            instance_id
-            for instance_id, each in old.items()
-            if instance_id not in by_id or by_id[instance_id].home != each.home
-        ]
+        return gone
 
 
 def _serve(version: int, by_id: Mapping[InstanceId, LineInstance], hidden: frozenset[InstanceId]) -> _Served:

@@ -15,6 +15,7 @@ from typing import Final, NoReturn
 
 from app.core.clock import Clock
 from app.core.lock import PRIVATE
+from app.core.process_identity import start_ticks
 from fsb_gateway.box_driver import BoxSpec
 from fsb_gateway.carrier.socket_path import short_path
 from fsb_gateway.engine.box_engine import BoxEngine
@@ -23,7 +24,6 @@ from fsb_gateway.error import FsbError
 from fsb_gateway.process.conversation import Conversation
 from fsb_gateway.process.frame import PROTOCOL, Identity, socket_path
 from fsb_gateway.process.private_memory import keep_memory_private, prctl
-from fsb_gateway.process.process_identity import start_ticks
 from fsb_gateway.wire import decode_spec, encode_spec
 
 _log = logging.getLogger(__name__)

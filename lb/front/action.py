@@ -14,20 +14,15 @@ from lb.front.configuration import AUTHORITIES, CERTIFICATE_LIST, FALL, PURGE, R
 from lb.front.release import Release
 from lb.front.settings import FrontSettings
 from lb.front.step import (
-    AddEntries,
     AddServer,
-    DropCertificate,
-    DropEntries,
-    ListHost,
-    PutAuthorities,
-    PutCertificate,
-    PutRevocationLists,
+    CertificateStep,
+    ChangeCertificate,
+    ChangeMap,
     RemoveServer,
-    ReplaceMap,
-    SetEntry,
+    ReplaceTrust,
+    ServerStep,
     SetWeight,
     Step,
-    UnlistHost,
 )
 from lb.haproxy_stats import MapEntry, RuntimeSocket, ServerOptions, ServerTarget
 
@@ -55,14 +50,16 @@ class RuntimeActor:
             HaproxyError: nobody answers, or not so that it is understood; it may have been done.
         """
         match step:
+            case ChangeMap():
+                self._change_map(step, release)
+            case ReplaceTrust():
+                self._replace_trust(step, release)
             case SetWeight() | AddServer() | RemoveServer():
                 self._change_server(step)
-            case AddEntries() | SetEntry() | DropEntries() | ReplaceMap():
-                self._change_map(step, release)
             case _:
-                self._change_certificates(step, release)
+                self._change_certificate(step, release)
 
-    def _change_server(self, step: SetWeight | AddServer | RemoveServer) -> None:
+    def _change_server(self, step: ServerStep) -> None:
         servers = self._runtime.servers
         match step:
             case SetWeight():
@@ -122,36 +119,37 @@ class RuntimeActor:
         while not condition() and self._clock.monotonic() < until:
             self._clock.sleep(_ASK_AGAIN_SECONDS)
 
-    def _change_map(self, step: AddEntries | SetEntry | DropEntries | ReplaceMap, release: Release) -> None:
+    def _change_map(self, step: ChangeMap, release: Release) -> None:
         maps, file = self._runtime.maps, f"{self._settings.current}/maps/{step.map}"
         entries = release.model.maps[step.map]
-        match step:
-            case AddEntries():
+        match step.change:
+            case "add":
                 maps.add(file, [MapEntry(key=key, value=entries[key]) for key in step.keys])
-            case SetEntry():
-                maps.set(file, step.key, value=entries[step.key])
-            case DropEntries() | ReplaceMap():
+            case "set":
+                for key in step.keys:
+                    maps.set(file, key, value=entries[key])
+            case _:
                 # All at the same moment, and a key that is there twice is there once again.
                 maps.replace(file, [MapEntry(key=key, value=value) for key, value in entries.items()])
 
-    def _change_certificates(self, step: Step, release: Release) -> None:
+    def _replace_trust(self, step: ReplaceTrust, release: Release) -> None:
         runtime, current = self._runtime, self._settings.current
+        if step.what == "authorities":
+            runtime.authorities.replace(f"{current}/{AUTHORITIES}", release.text(AUTHORITIES))
+        else:
+            runtime.revocation_lists.replace(f"{current}/{REVOCATION_LISTS}", release.text(REVOCATION_LISTS))
+
+    def _change_certificate(self, step: CertificateStep, release: Release) -> None:
+        runtime, current = self._runtime, self._settings.current
+        file, listed = f"{current}/{FOLDER}/{step.name}", f"{current}/{CERTIFICATE_LIST}"
         match step:
-            case PutCertificate():
-                name = f"{FOLDER}/{step.name}"
-                if step.is_new:
-                    runtime.certificates.new(f"{current}/{name}")
-                runtime.certificates.replace(f"{current}/{name}", release.text(name))
-            case DropCertificate():
-                runtime.certificates.delete(f"{current}/{FOLDER}/{step.name}")
-            case ListHost():
-                certificate = f"{current}/{FOLDER}/{step.name}"
-                runtime.crt_lists.add(f"{current}/{CERTIFICATE_LIST}", certificate, filters=(step.host,))
-            case UnlistHost():
-                runtime.crt_lists.delete(f"{current}/{CERTIFICATE_LIST}", f"{current}/{FOLDER}/{step.name}")
-            case PutAuthorities():
-                runtime.authorities.replace(f"{current}/{AUTHORITIES}", release.text(AUTHORITIES))
-            case PutRevocationLists():
-                runtime.revocation_lists.replace(
-                    f"{current}/{REVOCATION_LISTS}", release.text(REVOCATION_LISTS)
-                )
+            case ChangeCertificate(change="drop"):
+                runtime.certificates.delete(file)
+            case ChangeCertificate():
+                if step.change == "add":
+                    runtime.certificates.new(file)
+                runtime.certificates.replace(file, release.text(f"{FOLDER}/{step.name}"))
+            case _ if step.host is None:
+                runtime.crt_lists.delete(listed, file)
+            case _:
+                runtime.crt_lists.add(listed, file, filters=(step.host,))

@@ -17,21 +17,7 @@ from lb.front.plan import Plan
 from lb.front.release import Release, Releases
 from lb.front.runtime import RuntimeReader, Scope, differences
 from lb.front.settings import FrontSettings
-from lb.front.step import (
-    AddEntries,
-    AddServer,
-    DropEntries,
-    ListHost,
-    PutAuthorities,
-    PutCertificate,
-    PutRevocationLists,
-    RemoveServer,
-    ReplaceMap,
-    SetEntry,
-    SetWeight,
-    Step,
-    UnlistHost,
-)
+from lb.front.step import ChangeCertificate, ChangeMap, ReplaceTrust, ServeHost, ServerStep, Step
 from lb.haproxy_stats import MasterSocket, RuntimeSocket
 
 _SMOKE_SECONDS: Final = 2.0
@@ -175,17 +161,12 @@ class Applier:
 
 def scope_of(steps: tuple[Step, ...]) -> Scope:
     """What steps may have changed."""
-
-    def some(*kinds: type[Step]) -> bool:
-        return any(isinstance(step, kinds) for step in steps)
-
-    servers = (SetWeight, AddServer, RemoveServer)
-    maps = (AddEntries, SetEntry, DropEntries, ReplaceMap)
+    replaced = {step.what for step in steps if isinstance(step, ReplaceTrust)}
     return Scope(
-        backends=frozenset(step.backend for step in steps if isinstance(step, servers)),
-        maps=frozenset(step.map for step in steps if isinstance(step, maps)),
-        certificates=frozenset(step.name for step in steps if isinstance(step, PutCertificate)),
-        hosts=some(ListHost, UnlistHost),
-        authorities=some(PutAuthorities),
-        revocation_lists=some(PutRevocationLists),
+        backends=frozenset(step.backend for step in steps if isinstance(step, ServerStep)),
+        maps=frozenset(step.map for step in steps if isinstance(step, ChangeMap)),
+        certificates=frozenset(step.name for step in steps if isinstance(step, ChangeCertificate)),
+        hosts=any(isinstance(step, ServeHost) for step in steps),
+        authorities="authorities" in replaced,
+        revocation_lists="revocation lists" in replaced,
     )

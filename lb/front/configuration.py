@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import Final
 
+from lb.front.counter import call_rules, connection_rules, counter_tables
 from lb.front.model import CONTROL, RELEASE, Backend, Server
 from lb.front.problem import answer, own_error
 from lb.front.route_table import (
@@ -108,6 +109,7 @@ def _global_lines(settings: FrontSettings) -> Iterator[str]:
     if settings.limits.threads is not None:
         yield f"  nbthread {settings.limits.threads}"
     yield f"  hard-stop-after {_ms(settings.times.hard_stop)}"
+    yield f"  mworker-max-reloads {settings.limits.reloads}"
     yield "  no strict-limits"
     if settings.log != "none":
         yield f"  log {settings.log} len 4096 format raw local0 info"
@@ -152,8 +154,9 @@ def _default_lines(settings: FrontSettings) -> Iterator[str]:
     yield "  http-check expect status 200 error-status L7OKC"
     yield f"  default-server check {' '.join(server_options(times.check_every))}"
     yield "defaults groups from lines"
-    # A sticky caller's first line follows from who he is, the same on both load balancers: 2.6.12 was seen to hand no
-    # table to the next worker (tried), and alone there is no peer to learn it from. Others get lines in turns.
+    # A sticky caller's first line follows from who he is, the same on both load balancers, whether or not one has
+    # learned where he was from the other: a worker of a few seconds hands its tables to no successor. Others get lines
+    # in turns.
     yield "  balance hash var(txn.sk)"
     yield "  hash-type consistent"
     yield f"  default-server no-check on-marked-down shutdown-sessions pool-purge-delay {_ms(PURGE)}"
@@ -176,7 +179,8 @@ def _peer_lines(settings: FrontSettings) -> Iterator[str]:
         for peer in settings.peers:
             yield f"  peer {peer.name} {peer.address}"
     else:
-        # Alone: a worker hands its table to the next one.
+        # Alone: a worker hands its tables to the next one, unless it is so young (5 s, or 10 s after another such
+        # one) that it still waits for those of the worker before it (tried on 2.6.12).
         yield f"  bind unix@{settings.run}/peers.sock"
         yield f"  server {settings.name}"
     # Its name tells which release a worker has read; nothing is ever put in.
@@ -184,6 +188,7 @@ def _peer_lines(settings: FrontSettings) -> Iterator[str]:
     yield "  stick-table type integer size 1 expire 1h"
     yield "backend sticky from all"
     yield f"  stick-table type string len 200 size {_STICKY_ENTRIES} expire {_STICKY_EXPIRES} peers pair"
+    yield from counter_tables()
 
 
 def _health_lines(settings: FrontSettings) -> Iterator[str]:
@@ -203,9 +208,11 @@ def _redirect_lines(settings: FrontSettings) -> Iterator[str]:
     yield "frontend redirect from all"
     for bind in binds:
         yield f"  bind {_bind(bind.address)}"
-    refusal = answer(f"{settings.current}/problems", "request_refused")
-    yield f"  http-request return {refusal} unless {{ req.hdr_cnt(host) eq 1 }}"
+    yield from _log_and_connections(settings)
+    for rule in _entry_rules(settings):
+        yield f"  http-request {rule}"
     yield "  http-request redirect location https://%[req.hdr(host),host_only,lower]%[pathq] code 308"
+    yield from _answer_lines()
 
 
 def _front_lines(settings: FrontSettings) -> Iterator[str]:
@@ -213,9 +220,10 @@ def _front_lines(settings: FrontSettings) -> Iterator[str]:
     for bind in settings.binds:
         if bind.kind != "redirect":
             yield f"  bind {_bind(bind.address)}{_tls(settings, bind)}"
-    yield f"  log-format '{{{','.join(_LOG_FIELDS)}}}'"
-    for rule in (*_entry_rules(settings), *_caller_rules(settings), *_route_rules(settings)):
-        yield f"  http-request {rule}"
+    yield from _log_and_connections(settings)
+    for rules in (_entry_rules, _own_word_rules, _body_rules, _caller_rules, _route_rules):
+        for rule in rules(settings):
+            yield f"  http-request {rule}"
     problems = f"{settings.current}/problems"
     texts = {name: answer(problems, f"rule_{code}") for name, code in _RULE_ANSWERS.items()}
     for line in fragment(f"{settings.current}/maps", **texts):
@@ -224,8 +232,7 @@ def _front_lines(settings: FrontSettings) -> Iterator[str]:
         yield f"  http-request {rule}"
     yield "  use_backend %[var(txn.be)] if { var(txn.be) -m found }"
     yield "  default_backend no_lines"
-    for rule in _answer_rules():
-        yield f"  http-after-response {rule}"
+    yield from _answer_lines()
     yield "backend no_lines from lines"
 
 
@@ -237,13 +244,25 @@ def _entry_rules(settings: FrontSettings) -> Iterator[str]:
     yield "set-var-fmt(txn.rid) req_%[uuid] unless { var(txn.rid) -m found }"
     yield "set-header Request-Id %[var(txn.rid)]"
     yield f"return {answer(problems, 'caller_denied')} if {{ src,{_map(settings, DENIED, 'ip')} -m found }}"
+    yield from call_rules(settings, problems)
     yield f"return {answer(problems, 'request_refused')} unless {{ req.hdr_cnt(host) eq 1 }}"
     # Whoever gets a tunnel says in it to a line what he likes.
     yield f"return {answer(problems, 'request_refused')} if METH_CONNECT"
+
+
+def _own_word_rules(settings: FrontSettings) -> Iterator[str]:
+    """Who says of himself what only the front says is refused."""
+    refusal = answer(f"{settings.current}/problems", "client_cert_not_accepted")
     yield "del-header Upgrade"
     for name in ("client-cert", "client-cert-chain", "client-cert-verify"):
-        yield f"return {answer(problems, 'client_cert_not_accepted')} if {{ req.fhdr({name}) -m found }}"
-    yield f"return {answer(problems, 'body_too_large')} if {{ req.body_size gt {settings.limits.body_bytes} }}"
+        yield f"return {refusal} if {{ req.fhdr({name}) -m found }}"
+
+
+def _body_rules(settings: FrontSettings) -> Iterator[str]:
+    """A body waits here, not at a line, until it is there: 408 after a while. Of a longer one, a buffer of it waits."""
+    too_large = answer(f"{settings.current}/problems", "body_too_large")
+    yield f"return {too_large} if {{ req.body_size gt {settings.limits.body_bytes} }}"
+    yield f"wait-for-body time {_ms(settings.times.request)}"
 
 
 def _caller_rules(settings: FrontSettings) -> Iterator[str]:
@@ -292,12 +311,22 @@ def _sticky_rules(settings: FrontSettings) -> Iterator[str]:
     yield f"set-var(txn.stays) {stays} if {{ var(txn.sid) -m found }}"
 
 
-def _answer_rules() -> Iterator[str]:
-    yield f"set-header Strict-Transport-Security max-age={_HSTS_SECONDS} if {{ ssl_fc }}"
-    yield "set-header X-Content-Type-Options nosniff"
-    yield "set-header Referrer-Policy no-referrer unless { res.hdr(referrer-policy) -m found }"
-    yield "set-header Request-Id %[var(txn.rid)] if { var(txn.rid) -m found }"
-    yield "del-header Server"
+def _log_and_connections(settings: FrontSettings) -> Iterator[str]:
+    yield f"  log-format '{{{','.join(_LOG_FIELDS)}}}'"
+    for rule in connection_rules(settings):
+        yield f"  tcp-request connection {rule}"
+
+
+def _answer_lines() -> Iterator[str]:
+    """What every answer has, a line's and the front's own."""
+    for rule in (
+        f"set-header Strict-Transport-Security max-age={_HSTS_SECONDS} if {{ ssl_fc }}",
+        "set-header X-Content-Type-Options nosniff",
+        "set-header Referrer-Policy no-referrer unless { res.hdr(referrer-policy) -m found }",
+        "set-header Request-Id %[var(txn.rid)] if { var(txn.rid) -m found }",
+        "del-header Server",
+    ):
+        yield f"  http-after-response {rule}"
 
 
 def _backend_lines(settings: FrontSettings, backend: Backend) -> Iterator[str]:

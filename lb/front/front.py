@@ -194,7 +194,6 @@ class Front:
                 if escalated is not None:
                     release = self._reload(state, current, is_mixed=True)
             self._remember(release)
-            self._releases.prune()
         return Applied(
             plan=plan,
             release=release.number,
@@ -208,7 +207,6 @@ class Front:
         self._known = None
         if current is None or not _holds(current, files):
             self._applier.by_files(files, current)
-            self._releases.prune()
         raise HaproxyUnavailable(
             "HAProxy does not answer; its files are up to date.", front=self._settings.name
         )

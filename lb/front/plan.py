@@ -22,20 +22,15 @@ from lb.front.route_table import (
     STICKY,
 )
 from lb.front.step import (
-    AddEntries,
     AddServer,
-    DropCertificate,
-    DropEntries,
-    ListHost,
-    PutAuthorities,
-    PutCertificate,
-    PutRevocationLists,
+    CertificateStep,
+    ChangeCertificate,
+    ChangeMap,
     RemoveServer,
-    ReplaceMap,
-    SetEntry,
+    ReplaceTrust,
+    ServeHost,
     SetWeight,
     Step,
-    UnlistHost,
 )
 
 _MAP_ORDER: Final = (
@@ -47,9 +42,8 @@ _MAP_ORDER: Final = (
     *(INSTANCE, HOST_NAME),
 )
 """What a map leads to stands before it."""
-_CERTIFICATE_STEPS: Final = (PutCertificate, DropCertificate, ListHost, UnlistHost)
 _SINGLE_MOST: Final = 200
-"""Entries that are set or dropped one by one, some 0.3 ms each on 2.6.12; for more the whole map is filled anew."""
+"""Entries that are set one by one, some 0.3 ms each on 2.6.12; for more the whole map is filled anew."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,35 +154,37 @@ def _trust(before: Trust, steps: Iterable[Step]) -> Trust:
     """What a worker's certificates have been through after the steps."""
     trust = before
     for step in steps:
-        if isinstance(step, PutAuthorities | PutRevocationLists):
+        if isinstance(step, ReplaceTrust):
             trust = "exchanged"
-        elif trust == "exchanged" and isinstance(step, _CERTIFICATE_STEPS):
+        elif trust == "exchanged" and isinstance(step, CertificateStep):
             trust = "spent"
     return trust
 
 
 def _trust_changes(applied: FrontModel, desired: FrontModel) -> Iterator[Step]:
     if applied.authorities != desired.authorities:
-        yield PutAuthorities()
+        yield ReplaceTrust(what="authorities")
     if applied.revocation_lists != desired.revocation_lists:
-        yield PutRevocationLists()
+        yield ReplaceTrust(what="revocation lists")
 
 
 def _certificates_come(applied: FrontModel, desired: FrontModel) -> Iterator[Step]:
     for name in sorted(desired.certificates):
         if applied.certificates.get(name) != desired.certificates[name]:
-            yield PutCertificate(name=name, is_new=name not in applied.certificates)
+            yield ChangeCertificate(name=name, change="renew" if name in applied.certificates else "add")
     for name in sorted(desired.hosts):
         if applied.hosts.get(name) != desired.hosts[name]:
             if name in applied.hosts:
-                yield UnlistHost(name=name)
-            yield ListHost(name=name, host=desired.hosts[name])
+                yield ServeHost(name=name, host=None)
+            yield ServeHost(name=name, host=desired.hosts[name])
 
 
 def _certificates_go(applied: FrontModel, desired: FrontModel) -> Iterator[Step]:
-    yield from (UnlistHost(name=name) for name in sorted(applied.hosts.keys() - desired.hosts.keys()))
+    yield from (
+        ServeHost(name=name, host=None) for name in sorted(applied.hosts.keys() - desired.hosts.keys())
+    )
     gone = applied.certificates.keys() - desired.certificates.keys()
-    yield from (DropCertificate(name=name) for name in sorted(gone))
+    yield from (ChangeCertificate(name=name, change="drop") for name in sorted(gone))
 
 
 def _servers_come(applied: FrontModel, desired: FrontModel) -> Iterator[Step]:
@@ -234,21 +230,19 @@ def _maps_change(applied: FrontModel, desired: FrontModel) -> Iterator[Step]:
 
 def _map_grows(name: str, before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[Step]:
     new = tuple(sorted(after.keys() - before.keys()))
-    changed = sorted(key for key in after.keys() & before.keys() if after[key] != before[key])
+    changed = tuple(sorted(key for key in after.keys() & before.keys() if after[key] != before[key]))
     if len(changed) > _SINGLE_MOST:
-        yield ReplaceMap(map=name, entries=len(after))
+        yield ChangeMap(map=name, change="replace", keys=tuple(sorted(after)))
         return
     if new:
-        yield AddEntries(map=name, keys=new)
-    yield from (SetEntry(map=name, key=key) for key in changed)
+        yield ChangeMap(map=name, change="add", keys=new)
+    if changed:
+        yield ChangeMap(map=name, change="set", keys=changed)
 
 
 def _map_shrinks(name: str, before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[Step]:
+    """What goes, unless the map was filled anew: HAProxy fills it anew for that, too, all at the same moment."""
     gone = tuple(sorted(before.keys() - after.keys()))
     changed = sum(after[key] != before[key] for key in after.keys() & before.keys())
-    if changed > _SINGLE_MOST or not gone:
-        return
-    if len(gone) > _SINGLE_MOST:
-        yield ReplaceMap(map=name, entries=len(after))
-    else:
-        yield DropEntries(map=name, keys=gone)
+    if gone and changed <= _SINGLE_MOST:
+        yield ChangeMap(map=name, change="drop", keys=gone)

@@ -139,6 +139,7 @@ _PROBLEMS: Final = (
     FrontProblem(
         code="request_too_slow",
         status=408,
+        detail="The request did not arrive in time.",
         title_en="Request too slow",
         hotline_en="The request did not arrive in time. Check the connection, then send it again.",
         title_de="Anfrage zu langsam",
@@ -155,6 +156,21 @@ _PROBLEMS: Final = (
         hotline_de=(
             "Die Anfrage ist größer, als der Server annimmt. Bitte teilen Sie sie in mehrere kleinere Anfragen auf."
         ),
+    ),
+    FrontProblem(
+        code="caller_too_fast",
+        status=429,
+        title_en="Too many requests from one address",
+        hotline_en=(
+            "More requests come from this address than are served. Send fewer of them, and try again after the time "
+            "that the answer names."
+        ),
+        title_de="Zu viele Anfragen von einer Adresse",
+        hotline_de=(
+            "Von dieser Adresse kommen mehr Anfragen, als bedient werden. Bitte senden Sie weniger und versuchen "
+            "Sie es nach der Zeit wieder, die in der Antwort steht."
+        ),
+        retry_after_s=10,
     ),
     FrontProblem(
         code="front_failed",

@@ -148,14 +148,6 @@ class Releases:
         """Remove a release that is not to come into force."""
         shutil.rmtree(release.path, ignore_errors=True)
 
-    def prune(self) -> None:
-        """Remove old releases."""
-        with suppress(OSError):
-            in_force = self._in_force()
-            for number in sorted(self._numbers())[:-_KEPT]:
-                if str(number) != in_force.name:
-                    shutil.rmtree(self._settings.releases / str(number), ignore_errors=True)
-
     @property
     def is_unsettled(self) -> bool:
         """Whether a reload has begun whose end nobody has seen."""
@@ -190,10 +182,15 @@ class Releases:
                     file.write(content.encode())
 
     def _clean(self) -> None:
-        """Remove what a crash has left."""
+        """Make room for one more: what a crash has left goes, and the oldest releases, however they fared."""
         for path in self._settings.releases.iterdir():
             if not path.name.isdigit():
                 shutil.rmtree(path)
+        with suppress(OSError):
+            in_force = self._in_force()
+            for number in sorted(self._numbers())[: 1 - _KEPT]:
+                if str(number) != in_force.name:
+                    shutil.rmtree(self._settings.releases / str(number), ignore_errors=True)
 
     def _in_force(self) -> Path:
         """Where `current` leads to.

@@ -13,6 +13,7 @@ from typing import Final
 
 from lb.front.certificate_file import render_certificates
 from lb.front.configuration import configuration_lines
+from lb.front.counter import CALLS, CONNECTIONS
 from lb.front.error import FrontStateUnfit
 from lb.front.model import CONTROL, Backend, FrontFiles, FrontModel, Server, digest_of
 from lb.front.problem import FRONT_PROBLEMS
@@ -28,7 +29,9 @@ _WEIGHT_MAX: Final = 256
 _GROUPS_MAX: Final = 200
 """Of a line set: three times as many as an instance has rules."""
 _SERVER: Final = re.compile(r"  server l[0-9]+ ")
-_NAMES_TAKEN: Final = frozenset({CONTROL, "sticky", "no_lines", "front", "health", "redirect", "pair"})
+_NAMES_TAKEN: Final = frozenset(
+    {CONTROL, CALLS, CONNECTIONS, "sticky", "no_lines", "front", "health", "redirect", "pair"}
+)
 
 
 def render(

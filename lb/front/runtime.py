@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from ipaddress import ip_address
 from typing import Final
 
 from cryptography import x509
@@ -21,7 +22,9 @@ from lb.front.settings import FrontSettings
 from lb.haproxy_stats import AdminState, RuntimeSocket, ServerState
 
 OUT: Final = -1
-"""Weight of a server that is in maintenance: somebody was killed while it came or went."""
+"""Weight of a server that is in maintenance or drained by a command: somebody was killed while it came or went, or has
+put it there by hand."""
+_BY_COMMAND: Final = AdminState.FORCED_MAINT | AdminState.FORCED_DRAIN
 _SINGLE_MOST: Final = 20
 """Backends that are asked for one by one; beyond that all are read at once."""
 UNKNOWN: Final = "unknown"
@@ -88,12 +91,11 @@ class RuntimeReader:
         return {**model.backends, **self._servers(narrow, states)}
 
     def _servers(self, model: FrontModel, states: Iterable[ServerState]) -> dict[str, Backend]:
-        seen: dict[str, dict[int, int]] = {name: {} for name in model.backends}
+        seen: dict[str, dict[int, ServerState]] = {name: {} for name in model.backends}
         for state in states:
             if state.backend in seen and state.name[1:].isdigit():
-                weight = OUT if state.admin & AdminState.FORCED_MAINT else state.user_weight
-                seen[state.backend][int(state.name[1:])] = weight
-        return {name: _overlaid(model.backends[name], weights) for name, weights in seen.items()}
+                seen[state.backend][int(state.name[1:])] = state
+        return {name: _overlaid(model.backends[name], servers) for name, servers in seen.items()}
 
     def _map(self, name: str, scope: Scope, model: FrontModel) -> Mapping[str, str]:
         if scope.maps is not None and name not in scope.maps:
@@ -165,19 +167,33 @@ def differences(seen: FrontModel, wanted: FrontModel) -> tuple[str, ...]:
 
 def _server_differences(seen: FrontModel, wanted: FrontModel) -> Iterable[str]:
     for name, backend in wanted.backends.items():
-        there = {number: server.weight for number, server in seen.backends[name].servers.items()}
-        if there != {number: server.weight for number, server in backend.servers.items()}:
+        if _placed(seen.backends[name]) != _placed(backend):
             yield f"servers of {name} differ"
 
 
-def _overlaid(backend: Backend, weights: Mapping[int, int]) -> Backend:
+def _placed(backend: Backend) -> dict[int, tuple[str, int]]:
+    return {number: (server.address, server.weight) for number, server in backend.servers.items()}
+
+
+def _overlaid(backend: Backend, states: Mapping[int, ServerState]) -> Backend:
     """A backend with the servers that are there; of one that is not in the release only its number is known."""
-    stranger = Server(number=0, address="", weight=0)
-    servers = {
-        number: replace(backend.servers.get(number, stranger), number=number, weight=weight)
-        for number, weight in sorted(weights.items())
-    }
+    servers = {}
+    for number, state in sorted(states.items()):
+        server = backend.servers.get(number, Server(number=number, address=UNKNOWN, weight=0))
+        weight = OUT if state.admin & _BY_COMMAND else state.user_weight
+        address = server.address if _is_at(state, server.address) else UNKNOWN
+        servers[number] = replace(server, weight=weight, address=address)
     return replace(backend, servers=servers)
+
+
+def _is_at(state: ServerState, address: str) -> bool:
+    """Whether a server has its address; what a name stands for changes without anybody's doing."""
+    host, _, port = address.rpartition(":")
+    try:
+        wanted = ip_address(host.strip("[]"))
+    except ValueError:
+        return state.address is None or not address.startswith("unix@")
+    return state.address is not None and (ip_address(state.address), state.port) == (wanted, int(port))
 
 
 def _fingerprints(pem: str) -> list[str]:

@@ -65,7 +65,8 @@ class FrontTimes:
     """How long things may take.
 
     Attributes:
-        request: until a request's head is there; slow callers are cut then.
+        request: until a request's head is there, and once more until its body is, or what of it fits into a buffer;
+            slow callers are cut then.
         check_every: between two health checks of a line; two failed ones in a row take it out.
         hard_stop: how long a replaced worker may still serve what it has.
     """
@@ -87,11 +88,19 @@ class FrontLimits:
     Attributes:
         threads: None: one for each processor.
         body_bytes: of a request that says how long it is. **Source:** what lines read (`app.http.request_body`).
+        reloads: that a replaced worker survives, if it still has something to finish: each has its memory (66 MB with
+            500 instances of two lines). One reload after the other, these take some 20 s. Our own decision.
+        address_calls: requests a second, on average over ten, from one address; a firm behind one proxy sends some
+            tens. Our own decision.
+        address_connections: at once from one address: a quarter of all, so that nobody alone takes them.
     """
 
     connections: int = 4096
     threads: int | None = None
     body_bytes: int = 1024 * 1024
+    reloads: int = 50
+    address_calls: int = 2000
+    address_connections: int = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

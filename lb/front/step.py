@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from lb.front.model import Server
 
@@ -12,7 +13,7 @@ class SetWeight:
     """A line gets more or less, or nothing new any more.
 
     Attributes:
-        is_back: it was in maintenance, where nobody should have left it.
+        is_back: it was in maintenance or drained, where nobody should have left it.
     """
 
     backend: str
@@ -21,7 +22,9 @@ class SetWeight:
     is_back: bool = False
 
     def __str__(self) -> str:
-        return f"{self.backend}/{self.server}: weight {self.weight}{', out of maintenance' if self.is_back else ''}"
+        return (
+            f"{self.backend}/{self.server}: weight {self.weight}{', back in service' if self.is_back else ''}"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,122 +50,57 @@ class RemoveServer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AddEntries:
-    """New keys of a map."""
+class ChangeMap:
+    """Keys of a map come, get other values or go; or it is filled anew, from one moment to the next.
+
+    Attributes:
+        keys: those; of a map that is filled anew, all that it has then.
+    """
 
     map: str
+    change: Literal["add", "set", "drop", "replace"]
     keys: tuple[str, ...]
 
     def __str__(self) -> str:
-        return f"{self.map}: add {_some(self.keys)}"
+        what = f"by {len(self.keys)} entries" if self.change == "replace" else _some(self.keys)
+        return f"{self.map}: {self.change} {what}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SetEntry:
-    """A key of a map gets another value."""
-
-    map: str
-    key: str
-
-    def __str__(self) -> str:
-        return f"{self.map}: set {self.key}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DropEntries:
-    """Keys of a map go."""
-
-    map: str
-    keys: tuple[str, ...]
-
-    def __str__(self) -> str:
-        return f"{self.map}: drop {_some(self.keys)}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplaceMap:
-    """A map is filled anew, from one moment to the next."""
-
-    map: str
-    entries: int
-
-    def __str__(self) -> str:
-        return f"{self.map}: replace by {self.entries} entries"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PutCertificate:
-    """A certificate comes, or is renewed."""
+class ChangeCertificate:
+    """A certificate comes, is renewed, or goes."""
 
     name: str
-    is_new: bool
+    change: Literal["add", "renew", "drop"]
 
     def __str__(self) -> str:
-        return f"{self.name}: {'add' if self.is_new else 'renew'} certificate"
+        return f"{self.name}: {self.change} certificate"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DropCertificate:
-    """A certificate goes."""
+class ServeHost:
+    """A certificate is shown for a host from now on, or, without one, for none any more."""
 
     name: str
+    host: str | None
 
     def __str__(self) -> str:
-        return f"{self.name}: drop certificate"
+        return f"{self.name}: not served" if self.host is None else f"{self.host}: served with {self.name}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ListHost:
-    """A certificate is shown for a host from now on."""
+class ReplaceTrust:
+    """Other authorities of callers' certificates, or other lists of those that count no longer."""
 
-    name: str
-    host: str
-
-    def __str__(self) -> str:
-        return f"{self.host}: served with {self.name}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UnlistHost:
-    """A certificate is shown for no host any more."""
-
-    name: str
+    what: Literal["authorities", "revocation lists"]
 
     def __str__(self) -> str:
-        return f"{self.name}: not served"
+        return f"{self.what}: replace"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PutAuthorities:
-    """Other authorities of callers' certificates."""
-
-    def __str__(self) -> str:
-        return "authorities: replace"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PutRevocationLists:
-    """Other revocation lists."""
-
-    def __str__(self) -> str:
-        return "revocation lists: replace"
-
-
-Step = (
-    SetWeight
-    | AddServer
-    | RemoveServer
-    | AddEntries
-    | SetEntry
-    | DropEntries
-    | ReplaceMap
-    | PutCertificate
-    | DropCertificate
-    | ListHost
-    | UnlistHost
-    | PutAuthorities
-    | PutRevocationLists
-)
+ServerStep = SetWeight | AddServer | RemoveServer
+CertificateStep = ChangeCertificate | ServeHost
+Step = ServerStep | ChangeMap | CertificateStep | ReplaceTrust
 
 
 def _some(keys: tuple[str, ...]) -> str:

@@ -6,10 +6,11 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.core.errors import InputInvalid
 from app.core.file import sync_directory
 from lb.pair.check import check_text
 from lb.pair.keepalived import keepalived_text
-from lb.pair.settings import ASIDE, PairSettings
+from lb.pair.settings import ASIDE, CONFIGURATION, PairSettings
 from lb.pair.unit import UNIT, unit_text
 
 
@@ -44,7 +45,7 @@ class PairPlace:
             settings.check: (check_text(settings), 0o755),
             self.unit: (unit_text(settings, self.name), 0o644),
         }
-        settings.directory.mkdir(parents=True, exist_ok=True, mode=0o755)
+        _make_directory(settings.directory)
         for path, (text, mode) in files.items():
             _write(path, text, mode)
         sync_directory(settings.directory)
@@ -54,18 +55,35 @@ def step_aside(directory: Path) -> None:
     """Have keepalived here give the addresses to the other one, and take none until `step_back`: a planned hand-over.
 
     Raises:
+        InputInvalid: no pair lies there.
         OSError: the file cannot be written.
     """
-    _write(directory / ASIDE, "1\n", 0o644)
+    _say(directory, "1\n")
 
 
 def step_back(directory: Path) -> None:
     """Let keepalived here take the addresses if the other one is lost; it does not take them from it.
 
     Raises:
+        InputInvalid: no pair lies there.
         OSError: the file cannot be written.
     """
-    _write(directory / ASIDE, "0\n", 0o644)
+    _say(directory, "0\n")
+
+
+def _say(directory: Path, text: str) -> None:
+    # keepalived would never read it anywhere else, and the addresses would stay where they are.
+    if not (directory / CONFIGURATION).is_file():
+        raise InputInvalid(f"No pair lies in {directory}; `wops pair write` makes one.", field="directory")
+    _write(directory / ASIDE, text, 0o644)
+
+
+def _make_directory(directory: Path) -> None:
+    """Open for the one who asks HAProxy, whatever the umask: keepalived runs the check as somebody else."""
+    for each in (*reversed(directory.parents), directory):
+        if not each.exists():
+            each.mkdir()
+            each.chmod(0o755)
 
 
 def _write(path: Path, text: str, mode: int) -> None:

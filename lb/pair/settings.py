@@ -18,6 +18,7 @@ Address = IPv4Address | IPv6Address
 Interface = IPv4Interface | IPv6Interface
 
 ASIDE: Final = "aside"
+CONFIGURATION: Final = "keepalived.conf"
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 _INTERFACE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,14}")
 """A network card's name has 15 bytes at most. **Source:** IFNAMSIZ, linux/if.h."""
@@ -132,7 +133,7 @@ class PairSettings:
     @property
     def configuration(self) -> Path:
         """What keepalived is started with."""
-        return self.directory / "keepalived.conf"
+        return self.directory / CONFIGURATION
 
     @property
     def check(self) -> Path:

@@ -45,7 +45,8 @@ class MasterSocket:
         """Have the configuration read again and wait for the outcome; who runs then.
 
         Open connections are finished by the old workers. HAProxy 2.6 closes the connection without an answer and starts
-        the master anew, whose socket is gone for a moment; the number of reloads tells that it is back.
+        the master anew, whose socket is gone for a moment; the number of reloads tells that it is back. A master with
+        another process number was started meanwhile, and has read the configuration, too.
 
         Raises:
             HaproxyReloadFailed: the configuration was refused; the workers there were go on.
@@ -74,7 +75,8 @@ class MasterSocket:
             now = self.show_proc()
         except HaproxyUnavailable:
             return None
-        return now if now.master.reloads > before.master.reloads and now.workers else None
+        is_other = now.master.pid != before.master.pid or now.master.reloads > before.master.reloads
+        return now if is_other and now.workers else None
 
 
 def _has_new_worker(before: Processes, now: Processes) -> bool:

@@ -101,6 +101,7 @@ def read_info(lines: list[str]) -> Info:
     number = {name: integer(fields[name]) for name in _INFO_NUMBERS.values()}
     return Info(
         version=fields["Version"],
+        description=fields.get("description", ""),
         uptime=seconds(fields["Uptime_sec"]),
         stopping=fields["Stopping"] != "0",
         **{attribute: number[name] for attribute, name in _INFO_NUMBERS.items()},

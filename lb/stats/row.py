@@ -74,9 +74,14 @@ class ServerTarget(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Info:
-    """A worker process. Counters count from its start."""
+    """A worker process. Counters count from its start.
+
+    Attributes:
+        description: what its configuration says of it; empty without.
+    """
 
     version: str
+    description: str
     pid: int
     uptime: timedelta
     threads: int

@@ -117,5 +117,7 @@ def store_change(
     data, before = changed_fields(old.spec, new.spec)
     if new.state != old.state:
         data, before = {**data, "state": new.state}, {**before, "state": old.state}
+    if new.drained_by != old.drained_by:
+        data, before = {**data, "drained_by": new.drained_by}, {**before, "drained_by": old.drained_by}
     tx.emit(event, subject=name, data=data, before=before)
     return old

@@ -17,6 +17,8 @@ from tenancy.box.errors import BoxNameReserved, BoxNameTaken, BoxStateUnfit, Box
 from tenancy.placement import SHARED_POOL
 
 BoxState = Literal["joining", "active", "leaving"]
+BoxUser = Literal["staff", "reconciler"]
+"""Who drains a box: whoever else lets it work again should know."""
 
 LONGEST_LOAN: Final = timedelta(days=30)
 """A box that is needed for longer belongs to the pool. Our own decision."""
@@ -37,12 +39,14 @@ class BoxRecord:
         spec: as staff said it.
         state: `joining` until it has the keys of its pool; `leaving` once it is to go.
         version: for If-Match; raised by every change.
+        drained_by: who has drained it; None: nobody, or an older wops, which did not say.
     """
 
     spec: BoxSpec
     state: BoxState
     version: int
     created_at: datetime
+    drained_by: BoxUser | None = None
 
     @property
     def name(self) -> str:

@@ -15,7 +15,7 @@ from app.core.json import dump_json, load_object
 from fsb_gateway.box_driver import BoxSpec, DriverName, Faults, TransactionModel
 from fsb_gateway.error import BoxUnknown
 from tenancy.box import tables
-from tenancy.box.record import BoxRecord, BoxState, KeyHome
+from tenancy.box.record import BoxRecord, BoxState, BoxUser, KeyHome
 from tenancy.box.spec_json import describe_faults, describe_token, read_faults, read_token
 from tenancy.box.watch import WORKING, Seen
 from tenancy.tables import instance as _instance
@@ -35,6 +35,7 @@ _PUT = (
         faults=bindparam("b_faults"),
         token=bindparam("b_token"),
         drained=bindparam("b_drained"),
+        drained_by=bindparam("b_drained_by"),
         lent_to=bindparam("b_lent_to"),
         lent_until_us=bindparam("b_lent_until_us"),
         transactions=bindparam("b_transactions"),
@@ -86,6 +87,7 @@ def add_box(tx: Tx, spec: BoxSpec, *, state: BoxState = "active") -> bool:
             "created_at_us": to_us(tx.now),
             "owner": spec.owner,
             "version": 1,
+            "drained_by": None,
             **_changing(spec, state),
         },
     )
@@ -117,6 +119,7 @@ def list_boxes(reader: Reader) -> list[BoxRecord]:
 def put_box(tx: Tx, record: BoxRecord) -> bool:
     """Store a changed box that still has the version it was read with. False if somebody else was faster."""
     values = {f"b_{name}": value for name, value in _changing(record.spec, record.state).items()}
+    values["b_drained_by"] = record.drained_by
     return tx.write(_PUT, {"b_name": record.name, "b_expected": record.version, **values}) == 1
 
 
@@ -211,5 +214,9 @@ def _to_record(row: Row) -> BoxRecord:
         transactions_loaded=row.transactions_loaded,
     )
     return BoxRecord(
-        spec=spec, state=cast(BoxState, row.state), version=row.version, created_at=from_us(row.created_at_us)
+        spec=spec,
+        state=cast(BoxState, row.state),
+        version=row.version,
+        created_at=from_us(row.created_at_us),
+        drained_by=cast("BoxUser | None", row.drained_by),
     )

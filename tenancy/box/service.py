@@ -15,7 +15,7 @@ from tenancy.box import repository
 from tenancy.box.box_change import store_change
 from tenancy.box.errors import BoxStateUnfit, FirmKeyNotFound
 from tenancy.box.plan import END_LOAN
-from tenancy.box.record import BoxChange, BoxRecord, KeyHome, check_state, load
+from tenancy.box.record import BoxChange, BoxRecord, BoxUser, KeyHome, check_state, load
 from tenancy.box.watch import Seen
 from tenancy.errors import OperationRunning
 from tenancy.operation import repository as operations
@@ -76,13 +76,15 @@ class BoxService:
             name, "box.changed", lambda box: replace(box, spec=change.of(box.spec)), version, command
         )
 
-    def drain_box(self, name: str, *, version: int, command: Command | None = None) -> Done[BoxRecord]:
-        """Let a box finish what it has and take nothing more.
+    def drain_box(
+        self, name: str, *, version: int, by: BoxUser = "staff", command: Command | None = None
+    ) -> Done[BoxRecord]:
+        """Let a box finish what it has and take nothing more. Again: by somebody else.
 
         Raises:
             BoxUnknown, BoxVersionConflict, BoxStateUnfit: the box.
         """
-        return self._change(name, "box.drained", lambda box: _drain(box, drained=True), version, command)
+        return self._change(name, "box.drained", lambda box: _drain(box, by=by), version, command)
 
     def resume_box(self, name: str, *, version: int, command: Command | None = None) -> Done[BoxRecord]:
         """Let a drained box take work again.
@@ -90,7 +92,7 @@ class BoxService:
         Raises:
             BoxUnknown, BoxVersionConflict, BoxStateUnfit: the box.
         """
-        return self._change(name, "box.resumed", lambda box: _drain(box, drained=False), version, command)
+        return self._change(name, "box.resumed", lambda box: _drain(box, by=None), version, command)
 
     def load_transactions(self, name: str, number: int, *, command: Command | None = None) -> Done[BoxRecord]:
         """Write down that so many transactions were loaded into a box.
@@ -199,6 +201,6 @@ def find_home(reader: Reader, instance_id: str) -> KeyHome:
     return found
 
 
-def _drain(box: BoxRecord, *, drained: bool) -> BoxRecord:
+def _drain(box: BoxRecord, *, by: BoxUser | None) -> BoxRecord:
     check_state(box, "active")
-    return replace(box, spec=replace(box.spec, drained=drained))
+    return replace(box, spec=replace(box.spec, drained=by is not None), drained_by=by)

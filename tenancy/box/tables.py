@@ -36,6 +36,8 @@ box = Table(
     Column("state", String(16), nullable=False, server_default="active"),
     # For If-Match.
     Column("version", Integer, nullable=False, server_default="1"),
+    # staff, reconciler
+    Column("drained_by", String(16), nullable=True),
 )
 
 # How boxes and pools were seen last, so that each change is told once. Healthy ones that were never anything else have

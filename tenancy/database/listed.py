@@ -42,8 +42,8 @@ class ListedDatabases:
         self._homes: Mapping[InstanceId, DatabaseHome] = {}
         self._opened = OpenedDatabases(self._connect, self._upgrade, most=most)
 
-    def replace(self, homes: Iterable[DatabaseHome], *, connections: int) -> None:
-        """Know these databases, and no others.
+    def replace(self, homes: Iterable[DatabaseHome], *, connections: int) -> list[InstanceId]:
+        """Know these databases, and no others; returns which of those before are gone, or lie or open otherwise.
 
         Args:
             connections: to one address of a server at most, and over all directories together.
@@ -58,10 +58,10 @@ class ListedDatabases:
             self._servers.resize(connections)
             self._trust({_bare(home.place): home.place.tls_ca for home in wanted.values()})
             old, self._homes = self._homes, wanted
-        for instance_id, home in old.items():
-            found = wanted.get(instance_id)
-            if found is None or _without_ca(found) != _without_ca(home):
-                self._opened.forget(instance_id)
+        gone = [each for each, home in old.items() if _opens_otherwise(home, wanted.get(each))]
+        for instance_id in gone:
+            self._opened.forget(instance_id)
+        return gone
 
     def open(self, instance_id: InstanceId) -> Database:
         """The instance's database."""
@@ -121,5 +121,6 @@ def _bare(place: ServerPlace) -> ServerPlace:
     return replace(place, tls_ca=None)
 
 
-def _without_ca(home: DatabaseHome) -> DatabaseHome:
-    return replace(home, place=_bare(home.place))
+def _opens_otherwise(old: DatabaseHome, new: DatabaseHome | None) -> bool:
+    """Whether what is open leads nowhere any more. Another authority counts from the next connection on."""
+    return new is None or replace(new, place=_bare(new.place)) != replace(old, place=_bare(old.place))

@@ -12,6 +12,7 @@ from app.core.origin import system_origin
 from tenancy.database import repository
 from tenancy.database.repository import Sealed
 from tenancy.database.sealing import FORMER_FORM, OWN_FORM, PasswordSeal
+from tenancy.front.repository import has_hosts
 from tenancy.server.errors import DatabasePasswordDamaged
 
 _AT_ONCE: Final = 500
@@ -21,8 +22,10 @@ _log = logging.getLogger(__name__)
 
 
 def has_own_seals(db: Database) -> bool:
-    """Whether anything has been sealed under the seal's own key: then it must not be made anew."""
-    return bool(db.read(lambda reader: repository.list_sealed(reader, OWN_FORM, limit=1)))
+    """Whether anything, a host's key too, has been sealed under the seal's own key: then it must not be made anew."""
+    return db.read(
+        lambda reader: bool(repository.list_sealed(reader, OWN_FORM, limit=1)) or has_hosts(reader)
+    )
 
 
 def reseal(db: Database, seal: PasswordSeal) -> int:

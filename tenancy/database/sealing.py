@@ -100,4 +100,6 @@ def seal_key(path: Path, *, may_create: bool = False) -> CredentialKey:
         CredentialKeyMissing: it is gone, and with it what it opens.
         CredentialKeyExposed, CredentialKeyDamaged: it cannot be used.
     """
-    return credential_key(path, may_create=may_create, opens="every database password")
+    return credential_key(
+        path, may_create=may_create, opens="every database password and every key of a host name"
+    )

@@ -12,6 +12,7 @@ from tenancy.front import repository
 from tenancy.front.denied import (
     LONGEST_REASON,
     MOST_DENIED,
+    Denial,
     DeniedId,
     DeniedNetwork,
     check_until,
@@ -37,7 +38,7 @@ class DeniedNetworkService:
         wide_confirmed: bool = False,
         command: Command | None = None,
     ) -> Done[DeniedNetwork]:
-        """Answer nobody from a network, at every load balancer within a second.
+        """Answer nobody from a network, at every load balancer and line within a second.
 
         Raises:
             NetworkInvalid, NetworkTooWide: what is wrong with it.
@@ -92,6 +93,10 @@ class DeniedNetworkService:
         """Networks that are denied now."""
         now = self._db.clock.now()
         return self._db.read(lambda reader: repository.list_in_force(reader, now))
+
+    def list_denials(self) -> tuple[Denial, ...]:
+        """What lines have to know of them, in the same order whenever it is the same."""
+        return tuple(Denial(network=each.network, until=each.until) for each in self.list_in_force())
 
     def allow_network(self, denied_id: DeniedId, *, command: Command | None = None) -> Done[None]:
         """Answer a network again.

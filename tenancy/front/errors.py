@@ -4,6 +4,7 @@ TenancyError
 ├── HostUnfit · HostTaken · HostNotProven · HostsTooMany · HostVersionConflict · HostNotFound
 ├── HostCertificateMalformed · HostCertificateExpired · HostCertificateUnfit · HostKeyUnfit
 ├── HostKeyDamaged                                                      not raised to callers
+├── CallerDenied
 └── DeniedNetworkTaken · DeniedNetworkPast · DeniedNetworksTooMany · DeniedNetworkNotFound
 """
 
@@ -76,6 +77,12 @@ class HostKeyDamaged(TenancyError):
     """A stored private key cannot be opened: it was altered, or sealed under another key."""
 
     code = "host_key_damaged"
+
+
+class CallerDenied(TenancyError):
+    """Nobody from the caller's network is answered."""
+
+    code = "caller_denied"
 
 
 class DeniedNetworkTaken(TenancyError):

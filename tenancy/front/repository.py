@@ -31,6 +31,7 @@ _HOSTS = (
     .limit(bindparam("b_limit"))
 )
 _ALL_HOSTS = select(_host).order_by(_host.c.host)
+_ANY_HOST = select(_host.c.host_id).limit(1)
 _COUNT_HOSTS = (
     select(func.count().label("hosts"))
     .select_from(_host)
@@ -81,6 +82,11 @@ class SealedHost:
 
     record: HostRecord
     sealed_key: str = field(repr=False)
+
+
+def has_hosts(reader: Reader) -> bool:
+    """Whether there is any own host name, with its sealed key."""
+    return reader.first(_ANY_HOST) is not None
 
 
 def add_host(tx: Tx, record: HostRecord, *, sealed_key: str) -> bool:

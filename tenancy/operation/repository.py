@@ -95,6 +95,7 @@ _LATE = (
     .limit(bindparam("b_limit"))
 )
 _OWNED = select(_operation).where(_UNFINISHED, _operation.c.owner == bindparam("b_owner"))
+_BUSY = select(_operation.c.active_object_id).where(_UNFINISHED)
 _UNFINISHED_OF = select(_operation).where(_operation.c.active_object_id == bindparam("b_object"))
 _TOUCH_UNFINISHED = (
     update(_operation)
@@ -241,6 +242,11 @@ def find_unfinished(reader: Reader, object_id: str) -> Operation | None:
     """The unfinished operation of an object."""
     row = reader.first(_UNFINISHED_OF, {"b_object": object_id})
     return None if row is None else _to_operation(row)
+
+
+def list_busy_objects(reader: Reader) -> frozenset[str]:
+    """Every object that an unfinished operation changes."""
+    return frozenset(str(row.active_object_id) for row in reader.all(_BUSY))
 
 
 def has_done(reader: Reader, kind: str, object_id: str) -> bool:

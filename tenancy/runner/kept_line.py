@@ -11,9 +11,10 @@ from datetime import timedelta
 from pathlib import Path
 
 from app.core.clock import Clock
+from app.core.complaint import Complaints
 from app.core.ids import LineId
 from app.core.net import NetError
-from fsb_gateway.box import Process, Supervised
+from app.core.process import Process, Supervised
 from tenancy.line_call import LineCaller
 from tenancy.line_status import LineStatus
 from tenancy.runner.line_link import LineLink, front_address
@@ -34,12 +35,14 @@ class Patience:
         answer: for such an answer.
         starting: from the start of the process to the first answer.
         silent: without an answer, until the line counts as frozen.
+        look_again: how often lines are looked for that somebody else has started.
     """
 
     ask_every: timedelta = timedelta(seconds=0.5)
     answer: timedelta = timedelta(seconds=1)
     starting: timedelta = timedelta(seconds=30)
     silent: timedelta = timedelta(seconds=3)
+    look_again: timedelta = timedelta(seconds=5)
 
 
 class KeptLine:
@@ -65,7 +68,9 @@ class KeptLine:
         self._watch: asyncio.Task[None] | None = None
         self._status: LineStatus | None = None
         self._pid: int | None = None
-        self._heard_at = 0.0
+        self._asked_at = 0.0
+        self._silent_since: float | None = None
+        self._complaints = Complaints(clock=clock)
         self._has_answered = False
         self._draining = False
         self.gone = asyncio.Event()
@@ -88,15 +93,18 @@ class KeptLine:
     async def end(self, within: timedelta) -> None:
         """Have it finish what runs, and end; killed if it is not done in time."""
         self._draining = True
-        if within:
-            await self._find_process()
-        listens = self._has_answered and self._pid is not None and self._pid == self._supervised.pid
-        if within and listens and await self._is_told_to_drain(within):
-            await self._supervised.finish(within)
-            within = _AT_ONCE
-        await self._supervised.stop(within)
-        await self._stop_watching()
-        self.gone.set()
+        try:
+            if within:
+                await self._find_process()
+            listens = self._has_answered and self._pid is not None and self._pid == self._supervised.pid
+            if within and listens and await self._is_told_to_drain(within):
+                await self._supervised.finish(within)
+                within = _AT_ONCE
+            await self._supervised.stop(within)
+            await self._stop_watching()
+        finally:
+            # Whoever waits to have it anew must not wait for ever.
+            self.gone.set()
 
     async def _find_process(self) -> None:
         """Wait until it is known whether there is a process: one that is told to end before has the time of a box."""
@@ -155,8 +163,11 @@ class KeptLine:
         return "ready" if self._status is not None and self._status.state == "ready" else "starting"
 
     def _is_frozen(self) -> bool:
+        """From question to question: whoever has stood still himself has not asked, and has heard nothing of it."""
+        if self._silent_since is None:
+            return False
         bound = self._patience.silent if self._has_answered else self._patience.starting
-        return self._clock.monotonic() - self._heard_at > bound.total_seconds()
+        return self._asked_at - self._silent_since > bound.total_seconds()
 
     def _problem(self) -> str | None:
         status, ended_with = self._status, self._supervised.ended_with
@@ -184,17 +195,30 @@ class KeptLine:
             elif pid != self._pid:
                 self._note(pid, None, has_answered=False)
             if pid is not None:
-                await self._ask(pid)
+                await self._ask_or_complain(pid)
             await asyncio.sleep(self._patience.ask_every.total_seconds())
 
+    async def _ask_or_complain(self, pid: int) -> None:
+        """A defect of ours must not let the line look frozen for ever."""
+        try:
+            await self._ask(pid)
+        except Exception as error:
+            if self._complaints.note(repr(error)) is not None:
+                _log.exception("line_not_asked", extra={"line": self.line_id})
+
     async def _ask(self, pid: int) -> None:
+        asked_at = self._clock.monotonic()
         status = await self._link.status()
         if status is not None and status.process_id == pid:
             self._note(pid, status, has_answered=True)
+            return
+        self._asked_at = asked_at
+        if self._silent_since is None:
+            self._silent_since = asked_at
 
     def _note(self, pid: int, status: LineStatus | None, *, has_answered: bool) -> None:
         self._pid, self._status, self._has_answered = pid, status, has_answered
-        self._heard_at = self._clock.monotonic()
+        self._silent_since = None
 
     async def _stop_watching(self) -> None:
         if self._watch is not None:

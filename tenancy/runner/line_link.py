@@ -13,7 +13,8 @@ from typing import Final
 import msgspec
 
 from app.core.ids import LineId
-from fsb_gateway.box import Process, is_connected, open_peer
+from app.core.process import Process
+from app.core.process_identity import is_connected, open_peer
 from fsb_gateway.carrier.http_exchange import Bounds, HttpExchange
 from fsb_gateway.carrier.socket_path import short_path
 from fsb_gateway.error import FsbError

@@ -52,7 +52,8 @@ class LocalRunner:
         self._patience = patience or Patience()
         self._program = program
         self._kept: dict[LineId, KeptLine] = {}
-        self._has_looked = False
+        self._looking = asyncio.Lock()
+        self._look_at = float("-inf")
 
     async def ensure(self, spec: LineSpec) -> None:
         """Have the line run, and go on running. What has changed in its limits holds from its next start on."""
@@ -78,15 +79,17 @@ class LocalRunner:
             kept.restart()
 
     async def observe(self) -> Mapping[LineId, LineSeen]:
-        """How every line was a moment ago; what another control has left running is among them."""
-        if not self._has_looked:
-            self._has_looked = True
-            await self._adopt_all()
+        """How every line was a moment ago; what another control has left running, or starting, is among them."""
+        async with self._looking:
+            if self._clock.monotonic() >= self._look_at:
+                await self._adopt_all()
+                self._look_at = self._clock.monotonic() + self._patience.look_again.total_seconds()
         return {line_id: kept.seen() for line_id, kept in self._kept.items()}
 
     async def close(self) -> None:
         """Look after lines no longer; they go on serving."""
-        kept, self._kept = list(self._kept.values()), {}
+        async with self._looking:
+            kept, self._kept = list(self._kept.values()), {}
         await asyncio.gather(*(each.release() for each in kept))
 
     def _keep(self, line_id: LineId, directory: Path) -> None:
@@ -107,7 +110,7 @@ class LocalRunner:
 
     async def _adopt_all(self) -> None:
         """Look after lines that run here, wanted or not: whoever observes them decides."""
-        found = sorted(self._root.glob(f"*/{PRIVATE_SOCKET}"))
+        found = await asyncio.to_thread(lambda: sorted(self._root.glob(f"*/{PRIVATE_SOCKET}")))
         await asyncio.gather(*(self._adopt(path.parent) for path in found))
 
     async def _adopt(self, directory: Path) -> None:
@@ -119,4 +122,5 @@ class LocalRunner:
         await link.close()
         if listener is not None:
             listener.process.release()
-            self._keep(line_id, directory)
+            if line_id not in self._kept:
+                self._keep(line_id, directory)

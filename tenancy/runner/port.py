@@ -11,12 +11,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from app.core.ids import LineId
 
 LineState = Literal["starting", "ready", "draining", "waiting", "frozen", "absent"]
 """`waiting`: it ended by itself and is started again after a pause; `frozen`: it lives and does not answer."""
+
+LIMIT_BOUNDS: Final = {"threads": (2, 1024), "memory_mb": (128, 1_000_000), "open_files": (32, 1_000_000)}
+"""From what a line needs to start and answer (measured: 70 MB) to what is none. Our own decision."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,12 +29,22 @@ class LineLimits:
     Attributes:
         threads: for blocking work; a database that hangs may hold 64 of them (`app.core.db.MOST_AT_ONCE`, twice).
         memory_mb: of address space in use (`RLIMIT_DATA`); beyond it requests fail instead of the machine.
-        open_files: descriptors.
+        open_files: descriptors (`RLIMIT_NOFILE`).
     """
 
     threads: int = 128
     memory_mb: int = 1024
     open_files: int = 8192
+
+    def __post_init__(self) -> None:
+        """Refuse limits that a line could not live with, or that limit nothing.
+
+        Raises:
+            ValueError: one is out of its bounds.
+        """
+        for name, (least, most) in LIMIT_BOUNDS.items():
+            if not least <= getattr(self, name) <= most:
+                raise ValueError(f"{name} must be {least} to {most}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Own host names, revocation lists and denied networks through both APIs."""
+"""Own host names and revocation lists through both APIs."""
 
 from __future__ import annotations
 
@@ -162,23 +162,6 @@ def test_doctor_explains_what_the_load_balancer_says(shop: Instance) -> None:
     assert diagnosed(revoked) == "certificate_revoked"
     assert diagnosed(fine, "revoked") == "certificate_revoked"
     assert diagnosed(fine, "not_verified") == "certificate_not_verified"
-
-
-def test_denied_network_is_listed_until_it_is_removed(site: Site) -> None:
-    until = (site.clock.now() + timedelta(hours=1)).isoformat()
-    body = {"network": "198.51.100.0/25", "reason": "a flood", "until": until}
-    added = good(site.admin("POST", "/denied-networks", body), 201)
-    assert (added["network"], added["reason"], added["in_force"]) == ("198.51.100.0/25", "a flood", True)
-    refused(site.admin("POST", "/denied-networks", body), 409, "denied_network_taken")
-    wide = {"network": "198.0.0.0/8", "reason": "x"}
-    refused(site.admin("POST", "/denied-networks", wide), 422, "network_too_wide")
-    past = {**body, "network": "198.51.100.128/25", "until": "2020-01-01T00:00:00Z"}
-    refused(site.admin("POST", "/denied-networks", past), 422, "denied_network_past")
-    path = f"/denied-networks/{added['denied_id']}"
-    assert added in site.listed("/denied-networks")
-    assert good(site.admin("GET", path)) == added
-    assert site.admin("DELETE", path).status_code == 204
-    refused(site.admin("GET", path), 404, "denied_network_not_found")
 
 
 def test_platform_without_load_balancers_looks_after_none(site: Site) -> None:

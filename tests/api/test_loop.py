@@ -26,6 +26,7 @@ CALLS = {
     "operation_sweep": "sweep_operations",
     "sweep": "sweep",
     "follow": "follow_instances",
+    "denied": "follow_denied",
     "push": "push_config",
     "tell_customers": "tell_customers",
     "expire": "expire_requests",

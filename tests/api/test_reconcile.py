@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -36,6 +36,8 @@ def write(site: Site, part: str, *actions: Action) -> list[EntryId]:
             evidence=(Evidence(witness="runner", verdict="bad", detail="frozen"),),
             token=7,
             decided_at=site.clock.now(),
+            scope=part,
+            until=datetime(2026, 3, 10, 12, tzinfo=UTC),
             outcome=None if action in ("none", "call_human") else "met",
         )
 
@@ -53,9 +55,9 @@ def test_platform_without_line_processes_heals_nothing_and_says_so(site: Site) -
 
 
 def test_pause_is_set_again_listed_and_ended(site: Site) -> None:
-    path = "/reconcile/pauses/group:ins_1"
+    path = "/reconcile/pauses/line:*"
     first = good(site.admin("PUT", path, WHY))
-    assert (first["scope"], first["reason"], first["until"]) == ("group:ins_1", WHY["reason"], None)
+    assert (first["scope"], first["reason"], first["until"]) == ("line:*", WHY["reason"], None)
     assert first["paused_by"].startswith("stk_")
     until = to_text(site.clock.now() + timedelta(hours=1))
     second = good(site.admin("PUT", path, {"reason": "another", "until": until}))
@@ -70,11 +72,35 @@ def test_pause_is_set_again_listed_and_ended(site: Site) -> None:
 
 @pytest.mark.parametrize(
     "scope",
-    ["everything", "group:", "line:acme;1", "line:acme%0a1", "lines:acme-1", "line:Acme", "line:" + "a" * 95],
+    [
+        "everything",
+        "group:",
+        "group:ins_1",
+        "group:*",
+        "line:nobody-1",
+        "line:acme;1",
+        "line:acme%0a1",
+        "lines:acme-1",
+        "line:Acme",
+        "line:" + "a" * 95,
+    ],
 )
-def test_scope_that_is_none_is_refused(site: Site, scope: str) -> None:
+def test_scope_that_is_none_is_refused_naming_those_there_are(site: Site, scope: str) -> None:
     with site.nothing_changes():
-        refused(site.admin("PUT", f"/reconcile/pauses/{scope}", WHY), 422, "pause_scope_unfit")
+        refusal = refused(site.admin("PUT", f"/reconcile/pauses/{scope}", WHY), 422, "pause_scope_unfit")
+    known, prefix = refusal["context"]["known"], f"{scope.partition(':')[0]}:"
+    assert 0 < len(known) <= refusal["context"]["known_count"]
+    if prefix == "line:":
+        assert all(each.startswith(prefix) for each in known)
+    assert site.admin("PUT", f"/reconcile/pauses/{known[0]}", WHY).status_code == 200
+    assert site.admin("DELETE", f"/reconcile/pauses/{known[0]}").status_code == 204
+
+
+def test_all_of_a_kind_a_part_and_a_group_can_be_paused_before_anything_was_seen(site: Site) -> None:
+    acme = site.add_instance("high_availability", "paused")
+    for scope in ("line:*", "box:*", "line:paused-2", f"group:{acme.instance_id}", "group:pool-paused"):
+        assert good(site.admin("PUT", f"/reconcile/pauses/{scope}", WHY))["scope"] == scope
+        assert site.admin("DELETE", f"/reconcile/pauses/{scope}").status_code == 204
 
 
 def test_pause_of_the_past_or_without_reason_is_refused(site: Site) -> None:
@@ -96,6 +122,7 @@ def test_journal_is_read_newest_first_page_by_page(site: Site) -> None:
         "en": "put back into service: it is sick for certain",
         "de": "wieder in Betrieb genommen: es ist sicher krank",
     }
+    assert (newest["scope"], newest["until"]) == ("line:paged-1", "2026-03-10T12:00:00Z")
     assert newest["evidence"] == [{"witness": "runner", "verdict": "bad", "detail": "frozen"}]
     rest = good(site.admin("GET", "/reconcile/decisions", params={**query, "cursor": page["page"]["next"]}))
     assert ([each["decision_id"] for each in rest["data"]], rest["page"]["next"]) == (ids[:1], None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -23,8 +23,13 @@ def is_ours(path: Path) -> bool:
     return not _MADE_BY_TOOLS.fullmatch(path.name)
 
 
-def iter_files(*tops: str) -> Iterator[Path]:
+@cache
+def iter_files(*tops: str) -> Iterable[Path]:
     """All files of ours below the named top-level entries, or in the whole repository."""
+    return tuple(_walk(*tops))
+
+
+def _walk(*tops: str) -> Iterator[Path]:
     entries = [ROOT / top for top in tops] if tops else [path for path in ROOT.iterdir() if is_ours(path)]
     for entry in sorted(entries):
         if entry.is_file():
@@ -56,14 +61,30 @@ def module_name(path: str) -> str:
 
 
 @cache
+def read(path: Path) -> str:
+    """The text of a file."""
+    return path.read_text(encoding="utf-8")
+
+
+@cache
 def parse(path: Path) -> ast.Module:
     """The syntax tree of a Python file."""
-    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+    return ast.parse(read(path), filename=str(path))
 
 
-def imported_modules(path: Path) -> Iterator[tuple[int, str]]:
-    """Line and dotted name of every import, wherever it stands; `from a import b` gives `a` and `a.b`."""
-    for node in ast.walk(parse(path)):
+def imports_of(path: Path, name: str) -> Iterator[tuple[int, str]]:
+    """Line and dotted name of every import of a module or of what is below it, wherever the import stands."""
+    # Most files do not even hold the word; reading a syntax tree takes a hundred times as long.
+    if name not in read(path):
+        return
+    for line, module in _imports(parse(path)):
+        if module == name or module.startswith(f"{name}."):
+            yield line, module
+
+
+def _imports(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """`from a import b` gives `a` and `a.b`."""
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module is not None:
@@ -73,6 +94,8 @@ def imported_modules(path: Path) -> Iterator[tuple[int, str]]:
 
 def method_calls(path: Path, method: str) -> Iterator[ast.Call]:
     """Every call of a method of this name in a file, whatever it is called on."""
+    if method not in read(path):
+        return
     for node in ast.walk(parse(path)):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == method:
             yield node

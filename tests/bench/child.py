@@ -21,6 +21,10 @@ class Child:
             text=True,
         )
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def tell(self, **asked: Any) -> None:
         """Say what is to be done."""
         assert self._process.stdin is not None

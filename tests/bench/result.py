@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gc
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from app.core.json import JsonObject, dump_json
+from app.core.logging import configure_logging
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +49,16 @@ class BenchPlace:
     """Where a benchmark may leave files; removed after it."""
 
     folder: Path
+
+    @contextmanager
+    def logged(self) -> Iterator[None]:
+        """What this process logs meanwhile goes to a file; on standard error there is the benchmark's own alone."""
+        with (self.folder / "log").open("w", encoding="utf-8") as log:
+            configure_logging("INFO", stream=log)
+            try:
+                yield
+            finally:
+                configure_logging("WARNING")
 
 
 def median(values: Sequence[float]) -> float:

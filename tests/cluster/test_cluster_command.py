@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -21,7 +21,8 @@ import pytest
 
 from app.cluster.place import open_place
 from app.cluster.status import PartState, cluster_status
-from tests.integration.app.command.platform_process import WOPS, wops
+from app.core.process_identity import running, words_of
+from tests.integration.app.command.platform_process import WOPS, wops, wops_json
 from tests.service.binary import require_binary
 from tests.service.open_loop import Ask, Load, LoadPlan, open_loop
 from tests.service.wait import wait_until
@@ -62,10 +63,6 @@ class Cluster:
 
     def is_fine(self) -> bool:
         return all(each.is_fine for each in self.parts().values())
-
-    def is_left(self) -> bool:
-        """Whether anything of it runs."""
-        return self.process.poll() is None or bool(_processes_of(self.data_dir))
 
     def wait_fine(self) -> None:
         wait_until(self.is_fine, "every part to be as it should be", deadline=timedelta(seconds=60))
@@ -137,27 +134,28 @@ def cluster() -> Iterator[Cluster]:
     fronts = "; ".join(
         f"{name}={host}:{_free_ports(host)}" for name, host in (("lb1", "127.0.0.11"), ("lb2", "127.0.0.12"))
     )
-    started = _start(folder / "d", fronts, "--demo")
+    data_dir, started = folder / "d", None
     try:
+        started = _start(data_dir, fronts, "--demo")
         yield started
     finally:
-        if started.is_left():
-            wops("cluster", "down", *started.at)
-        if started.process.poll() is None:
+        if _processes_of(data_dir):
+            wops("cluster", "down", "--data-dir", str(data_dir))
+        if started is not None:
             started.process.kill()
-        started.process.wait()
+            started.process.wait()
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_everything_is_up_and_the_status_says_so(cluster: Cluster) -> None:
     assert cluster.printed["fine"], cluster.printed["parts"]
     done = wops("cluster", "status", "--json", *cluster.at)
-    names = {each["part"] for each in json.loads(done.stdout)["parts"]}
+    parts = {each["part"]: each for each in json.loads(done.stdout)["parts"]}
 
     assert done.returncode == 0
-
-    assert {"supervisor", "database", "gateway", "control", "lb1", "lb2", "line shared-1"} <= names
-    assert {f"line {_INSTANCE}-1", f"line {_INSTANCE}-2", f"box {_INSTANCE}-box-2"} <= names
+    assert {"supervisor", "database", "gateway", "control", "lb1", "lb2", "line shared-1"} <= parts.keys()
+    assert {f"line {_INSTANCE}-1", f"line {_INSTANCE}-2", f"box {_INSTANCE}-box-2"} <= parts.keys()
+    assert all(each["process_id"] for each in parts.values())
 
 
 def test_whole_story_holds_through_a_load_balancer(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,24 +168,23 @@ def test_whole_story_holds_through_a_load_balancer(cluster: Cluster, monkeypatch
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr
 
 
-def test_killed_parts_come_back_and_no_request_is_lost(cluster: Cluster) -> None:
-    with cluster.load(0) as one, cluster.load(1) as two:
-        for part in ("control", "gateway", f"line {_INSTANCE}-1"):
-            pid = cluster.kill(part)
-            cluster.wait_fine()
-            assert cluster.parts()[part].process_id not in (None, pid)
-
-    assert not one.failed, one.story()
-    assert not two.failed, two.story()
+def test_command_that_works_on_the_databases_finds_those_of_the_cluster(cluster: Cluster) -> None:
+    migrated = wops_json("migrate", "--dry-run", *cluster.at)
+    assert (migrated["current"], migrated["failed"]) == (len(cluster.printed["instances"]), 0), migrated
+    assert not (cluster.data_dir / "platform.db").exists()
 
 
-def test_killed_load_balancer_leaves_the_other_one_untouched_and_comes_back(cluster: Cluster) -> None:
+def test_killed_parts_come_back_and_no_request_through_the_other_load_balancer_is_lost(
+    cluster: Cluster,
+) -> None:
+    parts = ("control", "gateway", f"line {_INSTANCE}-1", "lb1")
     with cluster.load(1) as two:
-        pid = cluster.kill("lb1")
+        before = {part: cluster.kill(part) for part in parts}
         cluster.wait_fine()
 
-    assert cluster.parts()["lb1"].process_id != pid
     assert not two.failed, two.story()
+    after = {part: cluster.parts()[part].process_id for part in parts}
+    assert {part for part in parts if after[part] in (None, before[part])} == set()
 
 
 def test_killed_supervisor_leaves_everything_serving_and_the_next_one_finds_it(cluster: Cluster) -> None:
@@ -215,37 +212,25 @@ def test_end_finishes_everything_also_what_nobody_looks_after(cluster: Cluster) 
     assert done.returncode == 0, done.stderr
     assert _processes_of(cluster.data_dir) == []
     assert not cluster.is_fine()
-    assert wops("cluster", "down", *cluster.at).returncode == 0
 
 
-def test_start_that_is_interrupted_leaves_nothing_running() -> None:
-    folder = Path(tempfile.mkdtemp(prefix="wops-cl-"))
-    told = folder / "told"
-    fronts = f"lb1=127.0.0.13:{_free_ports('127.0.0.13')}"
-    with told.open("w") as progress:
-        process = subprocess.Popen(
-            [*WOPS, "cluster", "up", "--data-dir", str(folder / "d"), "--fronts", fronts], stderr=progress
-        )
-    try:
-        wait_until(lambda: "starting gateway" in told.read_text(), "its start", deadline=_STARTS_WITHIN)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(_STARTS_WITHIN.total_seconds()) == 0, told.read_text()
-        assert "starting control" not in told.read_text()
-        assert _processes_of(folder / "d") == []
-    finally:
-        process.kill()
-        process.wait()
-        wops("cluster", "down", "--data-dir", str(folder / "d"))
-        shutil.rmtree(folder)
+def test_start_whose_terminal_is_closed_leaves_nothing_running(cluster: Cluster) -> None:
+    """After the end above: what there is to make has been made."""
+    told = cluster.data_dir.parent / "told-again"
+    command = [*WOPS, "cluster", "up", *cluster.at]
+    with told.open("w") as progress, subprocess.Popen(command, stderr=progress) as process:
+        try:
+            wait_until(lambda: "starting gateway" in told.read_text(), "its start", deadline=_STARTS_WITHIN)
+            process.send_signal(signal.SIGHUP)
+            assert process.wait(_STARTS_WITHIN.total_seconds()) == 0, told.read_text()
+        finally:
+            process.kill()
+    assert "starting control" not in told.read_text()
+    assert _processes_of(cluster.data_dir) == []
 
 
 def _processes_of(data_dir: Path) -> list[str]:
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            command = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue
-        if f"{data_dir}/" in command or command.rstrip().endswith(str(data_dir)):
-            found.append(command)
-    return found
+    def is_of(words: Sequence[str]) -> bool:
+        return any(word == str(data_dir) or f"{data_dir}/" in word for word in words)
+
+    return [" ".join(words_of(pid)) for pid in running(is_of)]

@@ -12,7 +12,8 @@ from cryptography import x509
 
 from app.core.clock import SystemClock
 from app.core.file import replace_file
-from fsb_gateway.box import PROGRAM, BoxProcesses, Supervised
+from app.core.process import Supervised
+from fsb_gateway.box import PROGRAM, BoxProcesses
 from fsb_gateway.box_driver import BoxSpec, KeyBinding
 from fsb_gateway.key.store import Keystore
 from fsb_gateway.process.box_link import BoxLink

@@ -64,6 +64,7 @@ class LoadPlan:
         retry_pause_seconds: between two attempts.
         answered_by: header of the answer that says who has answered.
         most: requests in all; None: until somebody stops it.
+        most_under_way: a machine that does not keep up gets fewer a second instead of ever more at a time.
     """
 
     address: str
@@ -78,6 +79,7 @@ class LoadPlan:
     retry_pause_seconds: float = 0.0
     answered_by: str = "x-answered-by"
     most: int | None = None
+    most_under_way: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -75,23 +75,28 @@ class Client:
         self._flights: dict[pycurl.Curl, _Flight] = {}
         self._due: list[tuple[float, int, _Turn]] = []
         self._next = 0
+        self._start = 0.0
 
     def work(self, stopping: Callable[[], bool]) -> int:
         """Send until it is to stop and everything is accounted for; gives the number of requests."""
-        start = time.monotonic() + 0.05
+        self._start = time.monotonic() + 0.05
         while True:
             more = not stopping() and self._next != self._plan["most"]
-            pause = self._send_due(start) if more else _LONGEST_PAUSE_SECONDS
+            pause = self._send_due() if more else _LONGEST_PAUSE_SECONDS
             if not more and not self._due and not self._flights:
                 return self._next
             pause = min(pause, self._send_again())
             self._exchange()
             self._multi.select(max(0.0, min(pause, _LONGEST_PAUSE_SECONDS)))
 
-    def _send_due(self, start: float) -> float:
+    def _send_due(self) -> float:
         kinds, asks = self._plan["kinds"], self._plan["asks"]
         rate: float = self._plan["rate"]
-        while (at := start + self._next / rate) <= time.monotonic():
+        while (at := self._start + self._next / rate) <= time.monotonic():
+            if len(self._flights) + len(self._due) == self._plan["most_under_way"]:
+                # What could not be sent by now is not made up for.
+                self._start += time.monotonic() - at
+                return _LONGEST_PAUSE_SECONDS
             # Every kind sends every ask, whatever the numbers of both are.
             kind = kinds[self._next % len(kinds)]
             self._send(_Turn(self._next, kind, self._next // len(kinds) % len(asks), at))

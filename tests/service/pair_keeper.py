@@ -12,16 +12,16 @@ import sys
 
 from app.core.clock import SystemClock
 from lb.pair import PairSettings
-from lb.pair.process import KeepalivedProcess
+from lb.pair.process import supervised_keepalived
 
 
 async def keep(settings: PairSettings, name: str) -> None:
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
-    keeping = KeepalivedProcess(
+    keeping = supervised_keepalived(
         settings, name, clock=SystemClock(), log_file=settings.directory / "keepalived.log"
     )
-    await keeping.start()
+    keeping.start()
     await stopping.wait()
     await keeping.stop()
 

@@ -14,6 +14,11 @@ from app.operations.reconcile.record import LONGEST_REASON, LONGEST_SCOPE, Entry
 from app.operations.reconcile.report import HealerReport, PartReport
 from app.operations.reconcile.words import ACTIONS, REASONS
 
+_SCOPE: Final = "What the reason holds for: `all`, all of a kind like `line:*`, a group, or the part alone."
+_UNTIL: Final = (
+    "When it is decided anew at the latest. Null: once something else is seen, or somebody does something."
+)
+
 
 class WordsRead(AnswerModel):
     """What a decision means."""
@@ -54,6 +59,8 @@ class PartRead(AnswerModel):
     action: str
     reason: str
     wanted: str = Field(description="What would be done if nothing held the healer back.")
+    scope: str = Field(description=_SCOPE)
+    until: datetime | None = Field(description=_UNTIL)
     words: WordsRead
     tried: int = Field(description="What was done about it within an hour and since it was released.")
 
@@ -72,6 +79,8 @@ class PartRead(AnswerModel):
             action=decision.action,
             reason=decision.reason,
             wanted=decision.wanted,
+            scope=decision.scope,
+            until=decision.until,
             words=WordsRead.of(decision.action, decision.reason),
             tried=part.tried,
         )
@@ -86,6 +95,8 @@ class DecisionRead(AnswerModel):
     action: str
     reason: str
     wanted: str
+    scope: str | None = Field(description=_SCOPE)
+    until: datetime | None = Field(description=_UNTIL)
     words: WordsRead
     verdict: str
     evidence: list[EvidenceRead]
@@ -109,6 +120,8 @@ class DecisionRead(AnswerModel):
             action=entry.action,
             reason=entry.reason,
             wanted=entry.wanted,
+            scope=entry.scope,
+            until=entry.until,
             words=WordsRead.of(entry.action, entry.reason),
             verdict=entry.verdict,
             evidence=[EvidenceRead.of(each) for each in entry.evidence],
@@ -132,7 +145,9 @@ class PausePut(RequestModel):
 class PauseRead(AnswerModel):
     """Something that is left alone."""
 
-    scope: str = Field(description="`all`, `group:` with a group, or the key of a part.")
+    scope: str = Field(
+        description="`all`, all of a kind like `line:*`, `group:` with a group, or the key of a part."
+    )
     reason: str
     paused_by: str
     until: datetime | None
@@ -224,6 +239,8 @@ DECISION_EXAMPLE: Final[dict[str, Any]] = {
     "action": "restart",
     "reason": "sick",
     "wanted": "restart",
+    "scope": "line:acme-1",
+    "until": None,
     "words": {
         "en": "started anew: it is sick for certain",
         "de": "neu gestartet: es ist sicher krank",
@@ -264,6 +281,8 @@ RECONCILE_EXAMPLE: Final[dict[str, Any]] = {
             "action": "none",
             "reason": "recovering",
             "wanted": "none",
+            "scope": "line:acme-1",
+            "until": "2026-11-21T10:15:30Z",
             "words": {
                 "en": "nothing is done: something was just done; it has its time",
                 "de": "nichts geschieht: eben wurde etwas getan; es bekommt seine Zeit",

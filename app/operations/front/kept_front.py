@@ -16,7 +16,8 @@ from app.core.clock import Clock
 from app.core.errors import DomainError
 from app.operations.front.desired import Desired
 from app.operations.front.state import LeftOut
-from lb.front.error import FrontCertificateUnfit
+from lb.front.certificate_file import certificate_name
+from lb.front.error import FrontCertificateUnfit, FrontNotReloaded
 from lb.front.front import Applied, FrontStatus
 from lb.front.plan import Plan
 from lb.front.state import FrontState
@@ -26,6 +27,8 @@ _LOOK_EVERY: Final = timedelta(seconds=5)
 _AGAIN_FIRST: Final = timedelta(seconds=0.5)
 _AGAIN_MOST: Final = timedelta(seconds=10)
 """Pause after a failure; it doubles. A HAProxy that starts is in step within seconds."""
+_RELOAD_AGAIN_MOST: Final = timedelta(minutes=5)
+"""The same where each attempt costs two reloads, the second of which takes the first one back. Our own decision."""
 DISK_FAILED: Final = "front_disk_failed"
 _CRASHED: Final = "front_not_kept"
 _MOST_STEPS: Final = 200
@@ -169,7 +172,9 @@ class KeptFront:
                 return self._front.apply(state), tuple(left_out)
             except FrontCertificateUnfit as error:
                 name = str(error.detail.get("name", ""))
-                unfit = [each for each in state.hosts.values() if name and each.host_id in name]
+                unfit = [
+                    each for each in state.hosts.values() if name in (each.host_id, certificate_name(each))
+                ]
                 if not unfit:
                     raise
                 left_out += [LeftOut(kind="host", name=each.host, why=error.code) for each in unfit]
@@ -178,7 +183,8 @@ class KeptFront:
 
     def _note_failure(self, desired: Desired, code: str, message: str) -> None:
         self._again_at = self._clock.monotonic() + self._pause.total_seconds()
-        self._pause = min(2 * self._pause, _AGAIN_MOST)
+        most = _RELOAD_AGAIN_MOST if code == FrontNotReloaded.code else _AGAIN_MOST
+        self._pause = min(2 * self._pause, most)
         self.report = replace(
             self.report,
             in_step=False,

@@ -3,21 +3,24 @@
     lb1=10.0.0.21:443 redirect=10.0.0.21:80 health=127.0.0.1:8404 peer=10.0.0.21:10000; lb2=10.0.0.22:443
 
 A name and where it listens with TLS; then, as far as needed, more binds (`tls=`, `plain=`, `redirect=`), where it is
-asked how it is (`health=`, else the port after the first one's) and where the others reach its tables (`peer=`, else
-the port after that).
+asked how it is (`health=`, else the port after the first one's), where the others reach its tables (`peer=`, else the
+port after that) and how many requests a second one address may send (`calls=`).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, cast
 
 from lb.front.error import FrontSettingsUnfit
-from lb.front.settings import BindKind, FrontBind, FrontPeer, FrontSettings
+from lb.front.settings import BindKind, FrontBind, FrontLimits, FrontPeer, FrontSettings
 
 _BINDS: Final = frozenset({"tls", "plain", "redirect"})
+_ONCE: Final = frozenset({"health", "peer", "calls"})
+_CALLS: Final = re.compile(r"[1-9][0-9]{0,5}")
 _HIGHEST_PORT: Final = 65_535
 
 
@@ -27,6 +30,7 @@ class _Named:
     binds: tuple[FrontBind, ...]
     health: str
     peer: FrontPeer
+    limits: FrontLimits
 
 
 def read_fronts(text: str, *, folder: Path, haproxy: str = "haproxy") -> tuple[FrontSettings, ...]:
@@ -51,6 +55,7 @@ def read_fronts(text: str, *, folder: Path, haproxy: str = "haproxy") -> tuple[F
             health=each.health,
             name=each.name,
             haproxy=haproxy,
+            limits=each.limits,
         )
         for each in named
     )
@@ -64,7 +69,7 @@ def _read(words: Sequence[str]) -> _Named:
     for word, address in more:
         if word in _BINDS:
             binds.append(FrontBind(address=address, kind=cast(BindKind, word)))
-        elif word in ("health", "peer") and word not in given:
+        elif word in _ONCE and word not in given:
             given[word] = address
         else:
             raise FrontSettingsUnfit(f"'{word[:32]}' says nothing of a load balancer.", field="fronts")
@@ -73,6 +78,7 @@ def _read(words: Sequence[str]) -> _Named:
         binds=tuple(binds),
         health=given.get("health") or _next(first, 1),
         peer=FrontPeer(name=name, address=given.get("peer") or _next(first, 2)),
+        limits=FrontLimits() if "calls" not in given else FrontLimits(address_calls=_calls(given["calls"])),
     )
 
 
@@ -81,6 +87,12 @@ def _pair(word: str) -> tuple[str, str]:
     if not equals or not name or not address:
         raise FrontSettingsUnfit("Write name=address:port.", field="fronts")
     return name, address
+
+
+def _calls(text: str) -> int:
+    if not _CALLS.fullmatch(text):
+        raise FrontSettingsUnfit("Write calls=1 to calls=999999.", field="calls")
+    return int(text)
 
 
 def _next(address: str, distance: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Final
 
 from app.operations.reconcile.observation import Evidence, Observation, Subject, Verdict
@@ -19,31 +19,36 @@ _LEAVES: Final[frozenset[BoxCondition]] = frozenset({"journal_damaged", "journal
 and a token locks itself; not one whose transactions are used up: it gets no such work anyway."""
 
 
-def observe_boxes(views: Sequence[BoxView], *, drained_by_us: frozenset[str]) -> tuple[Observation, ...]:
+def box_subject(record: BoxRecord) -> Subject:
+    """A box as a part of the fleet."""
+    return Subject(kind="box", name=record.name, group=f"pool-{record.spec.pool}")
+
+
+def observe_boxes(views: Sequence[BoxView], *, busy: Container[str] | None) -> tuple[Observation, ...]:
     """Every box that was ordered.
 
     Args:
         views: what staff want of boxes beside what the gateway reports.
-        drained_by_us: names of those that the healer has drained.
+        busy: objects that an operation is changing; None: nobody knows.
     """
     return tuple(
-        _observe(view.record, view.report, is_ours=view.name in drained_by_us)
+        _observe(view.record, view.report, is_busy=busy is None or view.name in busy)
         for view in views
         if view.record is not None
     )
 
 
-def _observe(record: BoxRecord, report: BoxReport | None, *, is_ours: bool) -> Observation:
+def _observe(record: BoxRecord, report: BoxReport | None, *, is_busy: bool) -> Observation:
     condition = None if report is None else report.condition
     verdict: Verdict = "unknown" if condition is None else _SAYS.get(condition, "bad")
-    drained_by = "reconciler" if is_ours else "staff"
     return Observation(
-        subject=Subject(kind="box", name=record.name, group=f"pool-{record.spec.pool}"),
+        subject=box_subject(record),
         evidence=(Evidence(witness="gateway", verdict=verdict, detail=condition or "no report"),),
         witnesses=1,
         in_service=not record.spec.drained and record.state == "active",
         may_leave=condition in _LEAVES,
-        taken_out_by=drained_by if record.spec.drained else None,
+        # One that an older wops has drained is taken for the staff's.
+        taken_out_by=(record.drained_by or "staff") if record.spec.drained else None,
         is_healing=condition in _HEALED_BY_GATEWAY,
-        is_changing=record.state != "active" or record.spec.lent_to is not None,
+        is_changing=is_busy or record.state != "active" or record.spec.lent_to is not None,
     )

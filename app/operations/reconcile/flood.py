@@ -29,14 +29,15 @@ def _by_kind(observations: Sequence[Observation]) -> dict[SubjectKind, list[Obse
 
 
 def _is_flooded(parts: Sequence[Observation], rails: Rails, *, with_healing: bool = True) -> bool:
-    """Whether too many are sick; parts that an operation is changing do not count.
+    """Whether too many are sick; parts that an operation is changing, or people have taken out, do not count.
 
     Args:
         with_healing: those that somebody else is healing count.
     """
 
     def is_sick(part: Observation) -> bool:
-        return part.verdict == "bad" and not part.is_changing and (with_healing or not part.is_healing)
+        is_theirs = part.is_changing or part.taken_out_by not in (None, "reconciler")
+        return part.verdict == "bad" and not is_theirs and (with_healing or not part.is_healing)
 
     sick = sum(map(is_sick, parts))
     if sick >= rails.sick_least and sick > rails.sick_share * _count_known(parts):

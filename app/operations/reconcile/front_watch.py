@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -18,10 +19,13 @@ from lb.errors import HaproxyError
 from lb.front.settings import FrontSettings
 from lb.haproxy_stats import MasterSocket, OperationalState, RuntimeSocket, ServerState
 
+_log = logging.getLogger(__name__)
+
 _WITHIN: Final = timedelta(seconds=1)
 """A worker answers within milliseconds; one that hangs must not hold the healer up. Our own decision."""
 _NO_ANSWER: Final = "haproxy_unavailable"
 _GROUP: Final = "fronts"
+_CONFIG_GROUP: Final = "config"
 
 _SAYS: Final[Mapping[OperationalState, Verdict]] = {
     OperationalState.STOPPED: "bad",
@@ -63,6 +67,11 @@ class FrontWatch:
         """Whether there is a load balancer."""
         return bool(self._fronts)
 
+    @property
+    def subjects(self) -> tuple[Subject, ...]:
+        """Load balancers and what they are to be, as parts of the fleet."""
+        return tuple(make(each.name) for each in self._fronts for make in (_front_subject, _config_subject))
+
     async def look(self) -> tuple[FrontView, ...]:
         """Ask all of them at once."""
         reports = {each.name: each for each in self._report().fronts}
@@ -70,15 +79,34 @@ class FrontWatch:
         return tuple(await asyncio.gather(*asked))
 
 
+def _front_subject(name: str) -> Subject:
+    return Subject(kind="front", name=name, group=_GROUP)
+
+
+def _config_subject(name: str) -> Subject:
+    return Subject(kind="config", name=name, group=_CONFIG_GROUP)
+
+
 def _ask(settings: FrontSettings, report: FrontReport | None) -> FrontView:
+    try:
+        return _see(settings, report)
+    except Exception:
+        # A defect of ours says nothing of the load balancer, and must not hide all other parts.
+        _log.exception("front_not_seen", extra={"front": settings.name})
+        evidence = (Evidence(witness="runtime", verdict="unknown", detail="internal_error"),)
+        return FrontView(
+            name=settings.name,
+            observation=Observation(subject=_front_subject(settings.name), evidence=evidence),
+        )
+
+
+def _see(settings: FrontSettings, report: FrontReport | None) -> FrontView:
     runtime, lines = _ask_runtime(settings)
     evidence = (runtime,) if lines is not None else (runtime, _ask_health(settings), _ask_master(settings))
     return FrontView(
         name=settings.name,
         lines=lines,
-        observation=Observation(
-            subject=Subject(kind="front", name=settings.name, group=_GROUP), evidence=evidence
-        ),
+        observation=Observation(subject=_front_subject(settings.name), evidence=evidence),
         others=() if report is None else (_observe_config(report),),
     )
 
@@ -136,7 +164,7 @@ def _observe_config(report: FrontReport) -> Observation:
     elif report.problem is not None and report.problem != _NO_ANSWER:
         verdict = "bad"
     return Observation(
-        subject=Subject(kind="config", name=report.name, group="config"),
+        subject=_config_subject(report.name),
         evidence=(Evidence(witness="keeper", verdict=verdict, detail=report.problem or ""),),
         witnesses=1,
         is_healing=True,

@@ -9,9 +9,8 @@ Who was held up himself, by a pause of the process or a clock that jumped, warms
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -28,10 +27,11 @@ from app.operations.reconcile.lease import HealerLease
 from app.operations.reconcile.line_watch import LineWatch
 from app.operations.reconcile.observation import Observation
 from app.operations.reconcile.past import NO_PAST, Outcome, Past, Rails, judge, look
-from app.operations.reconcile.plan import Decision, Situation, make_plan
+from app.operations.reconcile.plan import Decision, make_plan
 from app.operations.reconcile.record import Pause
 from app.operations.reconcile.remedy import Remedy
 from app.operations.reconcile.report import HealerReport, PartReport
+from app.operations.reconcile.situation import Situation
 from tenancy.box.control import BoxView
 
 _log = logging.getLogger(__name__)
@@ -41,7 +41,6 @@ LONGEST_PAUSE: Final = timedelta(seconds=5)
 _CLEAR_EVERY: Final = timedelta(hours=1)
 _MOST_NOTES: Final = 200
 """Lines of the journal in one turn; further ones follow. Our own decision."""
-_BOX: Final = "box:"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,14 +49,18 @@ class HealerParts:
 
     Attributes:
         boxes: every box, wanted and reported.
-        pauses: in force. Blocking.
+        busy: objects that an operation is changing. Blocking, as the next two.
+        pauses: in force.
+        alarms: parts about which a person was called who has not released them.
         is_watching: there are line processes or load balancers.
     """
 
     lines: LineWatch
     fronts: FrontWatch
     boxes: Callable[[], Awaitable[Sequence[BoxView]]]
+    busy: Callable[[], frozenset[str]]
     pauses: Callable[[], Sequence[Pause]]
+    alarms: Callable[[], frozenset[str]]
     lease: HealerLease
     journal: Journal
     remedy: Remedy
@@ -65,7 +68,7 @@ class HealerParts:
 
 
 class Healer:
-    """Used from one event loop; `note_released` from any thread."""
+    """Used from one event loop."""
 
     def __init__(self, parts: HealerParts, *, clock: Clock, rails: Rails | None = None) -> None:
         self._parts = parts
@@ -74,19 +77,15 @@ class Healer:
         self._past: dict[str, Past] = {}
         self._told: dict[str, Told] = {}
         self._begun: dict[str, OpenAction] = {}
-        self._taken_out: set[str] = set()
-        self._paused: frozenset[str] = frozenset()
+        self._out: set[str] = set()
+        self._acted: tuple[datetime, ...] = ()
+        self._pauses: Mapping[str, datetime | None] = {}
         self._token: int | None = None
         self._watching_since: datetime | None = None
         self._looked: tuple[datetime, float] | None = None
         self._cleared_at: float | None = None
         self._problem: str | None = None
-        self._released: deque[str] = deque()
         self.report = HealerReport(is_watching=parts.is_watching)
-
-    def note_released(self, part: str) -> None:
-        """A person has released a part."""
-        self._released.append(part)
 
     async def turn(self) -> None:
         """Look once, and do what is due. A loop calls it."""
@@ -99,14 +98,25 @@ class Healer:
         by_key = {each.subject.key: each for each in observations}
         if has_lease:
             await self._settle(by_key, now)
+        self._note_overruled(observations, now)
         plan = make_plan(self._situation(observations, now, has_lease=has_lease))
-        if has_lease and not self._is_warming_up(now):
-            await self._note(plan, by_key)
-            for decision in plan:
-                if decision.action != "none":
-                    await self._act(decision, by_key[decision.subject.key])
-            await self._clear()
+        if has_lease:
+            await self._carry_out(plan, by_key, now)
         self.report = self._describe(plan, by_key, now, has_lease=has_lease)
+
+    async def _carry_out(
+        self, plan: Sequence[Decision], by_key: Mapping[str, Observation], now: datetime
+    ) -> None:
+        if not self._is_warming_up(now):
+            await self._note(plan, by_key)
+        for decision in plan:
+            if decision.action == "none":
+                continue
+            if self._is_outdated():
+                # What was seen before something took long is no reason to act; the next turn looks again.
+                break
+            await self._act(decision, by_key[decision.subject.key])
+        await self._clear()
 
     async def close(self) -> None:
         """Act no more; the next healer may at once."""
@@ -116,18 +126,18 @@ class Healer:
     async def _observe(self) -> tuple[Observation, ...]:
         fronts = await self._parts.fronts.look()
         found = [each for front in fronts for each in (front.observation, *front.others)]
+        busy = await self._find_busy()
         with carry_on("lines_not_seen"):
-            found += await self._parts.lines.look(fronts)
+            found += await self._parts.lines.look(fronts, busy=busy)
         with carry_on("boxes_not_seen"):
-            found += self._observe_boxes(await self._parts.boxes())
+            found += observe_boxes(await self._parts.boxes(), busy=busy)
         return (*found, *observe_kinds(found, self._rails))
 
-    def _observe_boxes(self, views: Sequence[BoxView]) -> tuple[Observation, ...]:
-        working = {f"{_BOX}{each.name}" for each in views if each.record and not each.record.spec.drained}
-        # What staff have let work again is theirs from then on.
-        self._taken_out -= working - self._begun.keys()
-        ours = frozenset(each.removeprefix(_BOX) for each in self._taken_out)
-        return observe_boxes(views, drained_by_us=ours)
+    async def _find_busy(self) -> frozenset[str] | None:
+        try:
+            return await to_thread.run_sync(self._parts.busy)
+        except DomainError:
+            return None
 
     def _note_look(self) -> datetime:
         now, monotonic = self._clock.now(), self._clock.monotonic()
@@ -144,7 +154,8 @@ class Healer:
 
     def _start_watching(self, since: datetime | None) -> None:
         self._watching_since = since
-        self._past = {key: replace(each, bad_since=None, ok_since=None) for key, each in self._past.items()}
+        now = self._clock.now()
+        self._past = {key: each.unwatched(now) for key, each in self._past.items()}
 
     async def _keep_lease(self, now: datetime) -> bool:
         try:
@@ -152,31 +163,50 @@ class Healer:
             pauses = await to_thread.run_sync(self._parts.pauses)
             if token is not None and token != self._token:
                 await self._take_over(now)
+            await self._hear_releases()
         except DomainError as error:
             self._problem = error.code
             return False
         self._token, self._problem = token, None
-        self._paused = frozenset(each.scope for each in pauses)
+        self._pauses = {each.scope: each.until for each in pauses}
         return token is not None
 
     async def _take_over(self, now: datetime) -> None:
         """Begin to act: with what was tried before, and after a time of looking."""
         history = await to_thread.run_sync(self._parts.journal.load)
         self._past, self._told = dict(history.past), dict(history.told)
-        self._begun, self._taken_out = dict(history.begun), set(history.taken_out)
+        self._begun, self._out = dict(history.begun), set(history.out)
+        self._acted = history.acted
         self._start_watching(now)
         _log.info("healer_acts", extra={"token": self._parts.lease.token})
 
+    async def _hear_releases(self) -> None:
+        """Whichever control process was told of them."""
+        frozen = {key for key, each in self._past.items() if each.is_frozen}
+        if frozen:
+            for key in frozen - await to_thread.run_sync(self._parts.alarms):
+                self._past[key] = self._past[key].released()
+
     def _remember(self, observations: Sequence[Observation], now: datetime) -> None:
-        while self._released:
-            part = self._released.popleft()
-            self._past[part] = self._past.get(part, NO_PAST).released()
         seen = {each.subject.key for each in observations}
         for key in self._past.keys() - seen:
-            self._past[key] = replace(self._past[key], bad_since=None, ok_since=None)
+            past = self._past.pop(key).unwatched(now)
+            if past != NO_PAST:
+                self._past[key] = past
         for each in observations:
             key = each.subject.key
             self._past[key] = look(self._past.get(key, NO_PAST), each, now=now)
+
+    def _note_overruled(self, observations: Sequence[Observation], now: datetime) -> None:
+        """What somebody else has put back is his. What the healer itself is putting back is in `_begun` until then."""
+        for each in observations:
+            key = each.subject.key
+            begun = self._begun.get(key)
+            if each.taken_out_by is not None:
+                self._out.add(key)
+            elif key in self._out and (begun is None or begun.action not in ("take_out", "put_back")):
+                self._out.discard(key)
+                self._past[key] = self._past[key].overruled(now)
 
     async def _settle(self, by_key: Mapping[str, Observation], now: datetime) -> None:
         """Write down what has come of what was begun."""
@@ -194,11 +224,16 @@ class Healer:
             now=now,
             observations=observations,
             past=self._past,
-            paused=self._paused,
+            pauses=self._pauses,
+            acted=self._acted,
             watching_since=self._watching_since,
             has_lease=has_lease,
             rails=self._rails,
         )
+
+    def _is_outdated(self) -> bool:
+        looked = self._looked
+        return looked is None or self._clock.monotonic() - looked[1] > LONGEST_PAUSE.total_seconds()
 
     def _is_warming_up(self, now: datetime) -> bool:
         return self._watching_since is None or now - self._watching_since < self._rails.warm_up
@@ -215,13 +250,13 @@ class Healer:
             self._problem = error.code
             return
         for each in news:
-            self._told[each.subject.key] = (each.action, each.reason, each.wanted)
+            self._told[each.subject.key] = _tell(each)
 
     def _is_news(self, decision: Decision) -> bool:
         before = self._told.get(decision.subject.key)
         if before is None:
             return decision.reason != "healthy"
-        return before != (decision.action, decision.reason, decision.wanted)
+        return before != _tell(decision)
 
     async def _act(self, decision: Decision, observation: Observation) -> None:
         """Write it down, and do it; what is not written is not done."""
@@ -232,16 +267,16 @@ class Healer:
             self._problem = error.code
             _log.warning("healer_not_acting", extra={"part": key, "code": error.code})
             return
-        self._told[key] = (decision.action, decision.reason, decision.wanted)
+        self._told[key] = _tell(decision)
         self._past[key] = self._past.get(key, NO_PAST).after(decision.action, now=entry.decided_at)
         if decision.action == "call_human":
             return
+        since = entry.decided_at - self._rails.at_once
+        self._acted = (*(each for each in self._acted if each > since), entry.decided_at)
         if key in self._begun:
             await self._end(key, "not_met")
         _log.warning("healer_acts_on", extra={"part": key, "verb": decision.action, "code": decision.reason})
         self._begun[key] = OpenAction(entry_id=entry.entry_id, action=decision.action, at=entry.decided_at)
-        if decision.action == "take_out":
-            self._taken_out.add(key)
         await self._apply(decision)
 
     async def _apply(self, decision: Decision) -> None:
@@ -257,9 +292,9 @@ class Healer:
     async def _end(self, key: str, outcome: Outcome, *, code: str | None = None) -> None:
         begun = self._begun.pop(key)
         self._past[key] = self._past.get(key, NO_PAST).ended(begun.at, outcome)
-        never_left = begun.action == "take_out" and outcome == "failed"
+        never_left = begun.action == "take_out" and outcome != "met"
         if never_left or (begun.action == "put_back" and outcome != "failed"):
-            self._taken_out.discard(key)
+            self._out.discard(key)
         with carry_on("outcome_not_written", part=key):
             await to_thread.run_sync(lambda: self._parts.journal.end(begun.entry_id, key, outcome, code=code))
 
@@ -293,3 +328,7 @@ class Healer:
             problem=self._problem,
             parts=parts,
         )
+
+
+def _tell(decision: Decision) -> Told:
+    return decision.action, decision.reason, decision.wanted, decision.scope, decision.until

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -31,8 +31,8 @@ MOST_ENTRIES: Final = 20_000
 _AT_ONCE: Final = 500
 _HOUR: Final = timedelta(hours=1)
 
-Told = tuple[Action, Reason, Action]
-"""Action, reason and wanted action of a decision: a line is written when they are others than before."""
+Told = tuple[Action, Reason, Action, str | None, datetime | None]
+"""Action, reason, wanted action, scope and end of a decision: a line is written when they are others than before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,13 +51,15 @@ class History:
     Attributes:
         told: what was decided last.
         begun: what is still under way.
-        taken_out: parts that were taken out, and not put back since.
+        out: parts that were out of service when something was written of them last, whoever has taken them out.
+        acted: when something was done about any part within an hour, oldest first.
     """
 
     past: Mapping[str, Past]
     told: Mapping[str, Told]
     begun: Mapping[str, OpenAction]
-    taken_out: frozenset[str] = frozenset()
+    out: frozenset[str] = frozenset()
+    acted: tuple[datetime, ...] = ()
 
 
 class Journal:
@@ -145,6 +147,8 @@ class Journal:
             evidence=observation.evidence,
             token=self._lease.token or 0,
             decided_at=now,
+            scope=decision.scope,
+            until=decision.until,
             outcome="open" if has_outcome else None,
         )
 
@@ -156,19 +160,23 @@ def read_history(entries: Sequence[Entry], *, now: datetime) -> History:
     begun: dict[str, OpenAction] = {}
     released = _released(entries)
     for entry in entries:
-        told[entry.part] = (entry.action, entry.reason, entry.wanted)
+        told[entry.part] = (entry.action, entry.reason, entry.wanted, entry.scope, entry.until)
         past[entry.part] = _with(past.get(entry.part, NO_PAST), entry, released.get(entry.part), now=now)
         if entry.outcome == "open":
             begun[entry.part] = OpenAction(entry_id=entry.entry_id, action=entry.action, at=entry.decided_at)
-    return History(past=past, told=told, begun=begun, taken_out=_taken_out(entries))
+    acted = tuple(
+        each.decided_at for each in entries if each.outcome is not None and each.decided_at > now - _HOUR
+    )
+    return History(past=past, told=told, begun=begun, out=_out(entries), acted=acted)
 
 
-def _taken_out(entries: Sequence[Entry]) -> frozenset[str]:
+def _out(entries: Sequence[Entry]) -> frozenset[str]:
     found: set[str] = set()
     for entry in entries:
-        if entry.action == "take_out" and entry.outcome != "failed":
+        is_open_or_met = entry.outcome in ("open", "met")
+        if entry.reason == "taken_out_by_others" or (entry.action == "take_out" and is_open_or_met):
             found.add(entry.part)
-        elif entry.action == "put_back" and entry.outcome != "failed":
+        elif entry.reason in ("overruled", "healthy") or (entry.action == "put_back" and is_open_or_met):
             found.discard(entry.part)
     return frozenset(found)
 
@@ -183,13 +191,18 @@ def _released(entries: Sequence[Entry]) -> dict[str, datetime]:
 
 
 def _with(past: Past, entry: Entry, released: datetime | None, *, now: datetime) -> Past:
+    if entry.verdict == "ok":
+        past = replace(past, overruled_since=None)
     if entry.action == "call_human":
-        return Past(tried=past.tried, is_frozen=entry.is_alarm, called_at=entry.decided_at)
-    is_old = entry.decided_at <= now - _HOUR or (released is not None and entry.decided_at <= released)
-    if entry.outcome is None or is_old:
+        return replace(past, is_frozen=entry.is_alarm, called_at=entry.decided_at)
+    if released is not None and entry.decided_at <= released:
+        return past
+    if entry.reason == "overruled":
+        return past.overruled(entry.decided_at)
+    if entry.outcome is None or entry.decided_at <= now - _HOUR:
         return past
     tried = Tried(at=entry.decided_at, action=entry.action, outcome=entry.outcome)
-    return Past(tried=(*past.tried, tried), is_frozen=past.is_frozen, called_at=past.called_at)
+    return replace(past, tried=(*past.tried, tried))
 
 
 def _describe(entry: Entry) -> JsonObject:

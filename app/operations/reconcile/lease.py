@@ -77,8 +77,11 @@ class HealerLease:
         if self.token is None or not self.may_act or not repository.touch_lease(tx, self.token):
             raise _lost()
 
-    def check(self) -> None:
+    def check(self, rest: Callable[[Tx], None] = lambda _tx: None) -> None:
         """The same right before something is done outside the database.
+
+        Args:
+            rest: refuses it for other reasons, in the same transaction.
 
         Raises:
             LeaseLost: another one has taken over, or this one was held up.
@@ -87,6 +90,7 @@ class HealerLease:
 
         def body(tx: Tx) -> bool:
             self.guard(tx)
+            rest(tx)
             return True
 
         self._ask(body)

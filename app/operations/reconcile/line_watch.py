@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -26,6 +26,8 @@ _READY_WITHIN: Final = timedelta(seconds=0.5)
 _READ_ALL_EVERY: Final = timedelta(seconds=30)
 """As the keeper of lines does."""
 _AT_ONCE: Final = 8
+_PROCESS: Final = "process"
+"""The line's own: what its runner and we ourselves hear from it has one cause, so that it counts once."""
 _CURES: Final[tuple[Cure, ...]] = ("restart", "replace")
 _HEALING: Final[frozenset[LineState]] = frozenset({"starting", "waiting", "absent"})
 """Its runner, or the keeper of lines, has it run again."""
@@ -48,7 +50,6 @@ class LineWatchParts:
         list_served: all instances with their lines.
         list_lines: all that is known of an instance's lines.
         last_change: grows with everything that is changed in the platform database.
-        is_busy: whether an operation on one of these objects is under way.
         directory_of: of a line.
     """
 
@@ -56,7 +57,6 @@ class LineWatchParts:
     list_served: Callable[[], list[ServedInstance]]
     list_lines: Callable[[InstanceId], Sequence[LineRecord]]
     last_change: Callable[[], int]
-    is_busy: Callable[[Iterable[str]], bool]
     directory_of: Callable[[LineId], Path]
 
 
@@ -90,14 +90,24 @@ class LineWatch:
         self._read_at = 0.0
         self._threads = CapacityLimiter(_AT_ONCE)
 
-    async def look(self, fronts: Sequence[FrontView]) -> tuple[Observation, ...]:
-        """Everything about lines with processes of their own."""
+    async def look(
+        self, fronts: Sequence[FrontView], *, busy: Container[str] | None
+    ) -> tuple[Observation, ...]:
+        """Everything about lines with processes of their own.
+
+        Args:
+            busy: objects that an operation is changing; None: nobody knows.
+        """
         seen = await self._parts.seen()
         if seen is None:
             return ()
         await to_thread.run_sync(self._follow)
         asked = (self._observe(line, seen.get(line.line_id), fronts) for line in self._known)
-        return tuple(await asyncio.gather(*asked))
+        found = await asyncio.gather(*asked)
+        busy_lines = {each.line_id for each in self._known if busy is None or _is_busy(each, busy)}
+        return tuple(
+            replace(each, is_changing=each.is_changing or each.subject.name in busy_lines) for each in found
+        )
 
     async def _observe(
         self, line: KnownLine, seen: LineSeen | None, fronts: Sequence[FrontView]
@@ -105,30 +115,20 @@ class LineWatch:
         state: LineState = "absent" if seen is None else seen.state
         evidence = [_runner_says(state, seen)]
         evidence += [each for front in fronts if (each := _front_says(front, line)) is not None]
-        is_busy = not line.is_stable or state == "draining"
         if any(each.verdict != "ok" for each in evidence):
             directory = self._parts.directory_of(line.line_id)
             evidence.append(await to_thread.run_sync(_ask_readiness, directory, limiter=self._threads))
-            is_busy = is_busy or await to_thread.run_sync(self._is_busy, line, limiter=self._threads)
         return Observation(
-            subject=Subject(kind="line", name=line.line_id, group=line.group),
+            subject=line_subject(line.line_id, line.group),
             evidence=tuple(evidence),
-            witnesses=2 + len(fronts),
+            witnesses=1 + len(fronts),
             in_service=line.takes_requests,
             may_leave=line.group != SHARED_SET,
             cures=_CURES,
             taken_out_by=line.out_by,
             is_healing=state in _HEALING,
-            is_changing=is_busy,
+            is_changing=not line.is_stable or state == "draining",
         )
-
-    def _is_busy(self, line: KnownLine) -> bool:
-        objects = [line.line_id] if line.group == SHARED_SET else [line.line_id, line.group]
-        try:
-            return self._parts.is_busy(objects)
-        except DomainError:
-            # Nobody knows; without the platform database nothing is done anyway.
-            return True
 
     def _follow(self) -> None:
         now = self._clock.monotonic()
@@ -140,6 +140,15 @@ class LineWatch:
         except DomainError:
             return
         self._change, self._read_at = change, now
+
+
+def line_subject(line_id: LineId, group: str) -> Subject:
+    """A line as a part of the fleet.
+
+    Args:
+        group: key of its set.
+    """
+    return Subject(kind="line", name=line_id, group=group)
 
 
 def know_lines(
@@ -163,10 +172,15 @@ def know_lines(
     return tuple(each for _, each in sorted(found.items()))
 
 
+def _is_busy(line: KnownLine, busy: Container[str]) -> bool:
+    """What is done to one instance of the shared line is nothing to the line."""
+    return line.line_id in busy or (line.group != SHARED_SET and line.group in busy)
+
+
 def _runner_says(state: LineState, seen: LineSeen | None) -> Evidence:
     problem = None if seen is None else seen.problem
     detail = state if problem is None or state == "ready" else f"{state}: {problem}"
-    return Evidence(witness="runner", verdict=_RUNNER_SAYS[state], detail=detail)
+    return Evidence(witness="runner", verdict=_RUNNER_SAYS[state], detail=detail, source=_PROCESS)
 
 
 def _front_says(front: FrontView, line: KnownLine) -> Evidence | None:
@@ -181,8 +195,8 @@ def _ask_readiness(directory: Path) -> Evidence:
         with ApiSession("http://line", socket=directory / FRONT_SOCKET, timeout_seconds=within) as session:
             session.get("/readyz")
     except NetRejected as error:
-        return Evidence(witness="readiness", verdict="bad", detail=str(error.status))
+        return Evidence(witness="readiness", verdict="bad", detail=str(error.status), source=_PROCESS)
     except (NetError, OSError) as error:
         code = error.code if isinstance(error, NetError) else "net_unavailable"
-        return Evidence(witness="readiness", verdict="bad", detail=code)
-    return Evidence(witness="readiness", verdict="ok")
+        return Evidence(witness="readiness", verdict="bad", detail=code, source=_PROCESS)
+    return Evidence(witness="readiness", verdict="ok", source=_PROCESS)

@@ -1,13 +1,13 @@
 """What is seen of a part of the fleet, from where, and how sure that is. Pure.
 
-A part is bad only if nobody who knows it says otherwise, and at least two say so; who does not know says nothing. Doubt
-never leads to an action.
+A part is bad only if nobody who knows it says otherwise, and at least two say so who do not know it from the same
+source; who does not know says nothing. Doubt never leads to an action.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 Verdict = Literal["ok", "bad", "unknown"]
 SubjectKind = Literal["line", "front", "config", "box"]
@@ -18,6 +18,9 @@ ENOUGH_WITNESSES: Final = 2
 """**Source:** high availability reference §4, rule 3: evidence from two places or more."""
 EVERY: Final = "*"
 """Name of the part that stands for all of a kind."""
+ALL_PARTS: Final = "all"
+"""Scope of what holds for everything."""
+WHOLE_SCOPES: Final = (ALL_PARTS, *(f"{kind}:{EVERY}" for kind in get_args(SubjectKind)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +41,11 @@ class Subject:
         """`line:acme-1`."""
         return f"{self.kind}:{self.name}"
 
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """What it belongs to, the widest first, and itself: what is said of one of these holds for it."""
+        return ALL_PARTS, f"{self.kind}:{EVERY}", f"group:{self.group}", self.key
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
@@ -46,11 +54,13 @@ class Evidence:
     Attributes:
         witness: who says so: `runner`, `lb1`, `gateway`.
         detail: in words or codes, for the record.
+        source: what the witness knows it from, if others know it from there, too: they count as one.
     """
 
     witness: str
     verdict: Verdict
     detail: str = ""
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +68,7 @@ class Observation:
     """One part as it is seen now, and what can be done about such a part.
 
     Attributes:
-        witnesses: how many places could speak of it at all; with a single one, that one is believed.
+        witnesses: how many sources could tell of it at all; a single one is believed.
         in_service: whether it takes work, if it is well.
         may_leave: it can be taken out of service, and put back.
         cures: what else can be done about it, the mildest first; none: only a person can help.
@@ -81,10 +91,11 @@ class Observation:
     @property
     def verdict(self) -> Verdict:
         """What all evidence comes to."""
-        said = [each.verdict for each in self.evidence if each.verdict != "unknown"]
-        if not said or len(set(said)) > 1:
+        known = [each for each in self.evidence if each.verdict != "unknown"]
+        if len({each.verdict for each in known}) != 1:
             return "unknown"
         needed = min(ENOUGH_WITNESSES, max(self.witnesses, 1))
-        if said[0] == "bad" and len(said) < needed:
+        sources = {each.source or each.witness for each in known}
+        if known[0].verdict == "bad" and len(sources) < needed:
             return "unknown"
-        return said[0]
+        return known[0].verdict

@@ -23,15 +23,18 @@ Reason = Literal[
     "taken_out_by_others",
     "being_healed",
     "healed_in_vain",
+    "overruled",
     "last_of_its_group",
     "one_at_a_time",
     "recovering",
     "acted_lately",
+    "too_much_done",
     "frozen",
     "sick",
     "sick_again",
     "sick_after_restart",
     "healthy_again",
+    "nobody_else_serves",
     "too_often",
     "nothing_can_be_done",
 ]
@@ -53,15 +56,17 @@ class Rails:
         settled: how long it must be well before it is put back; doubles each time within an hour.
         recovery: how long after an action it has to get better.
         pause_after: before a part is restarted or replaced again; doubles with each time.
-        most_an_hour: restarts and replacements of one part; then it is frozen and a person called.
+        most_an_hour: restarts and replacements of one part; then it is frozen and a person called. So often it is put
+            back, too: it is taken out once more, and stays out.
+        most_at_once: actions on all parts together within `at_once`; further ones wait.
         sick_share: of all parts of a kind that are known; above it, and with `sick_least` sick or more, nothing is
             done.
         sick_groups: groups of several parts that are sick as a whole; the same.
         warm_up: after the start of the healer, a new lease or a pause of its own, before it judges anything.
         call_again: after which a person is called about the very same again.
 
-    **Source:** high availability reference §4, rules 3 and 4 (5 min, doubling, 3 an hour, 30 %, 2 groups); the others
-    are our own decisions.
+    **Source:** high availability reference §4, rules 3 and 4 (5 min, doubling, 3 an hour, 30 %, 2 groups), and its
+    table for all parts together (Kubernetes evicts 0.1 nodes a second); the others are our own decisions.
     """
 
     patience: timedelta = timedelta(seconds=3)
@@ -71,6 +76,8 @@ class Rails:
     recovery: timedelta = timedelta(seconds=30)
     pause_after: timedelta = timedelta(minutes=5)
     most_an_hour: int = 3
+    most_at_once: int = 6
+    at_once: timedelta = timedelta(minutes=1)
     sick_share: float = 0.3
     sick_least: int = 2
     sick_groups: int = 2
@@ -97,7 +104,9 @@ class Past:
     """What has been with a part.
 
     Attributes:
-        bad_since, ok_since: without a break, as far as it was watched; None: it is not so now.
+        bad_since, ok_since, doubt_since: without a break, as far as it was watched; None: it is not so now.
+        overruled_since: somebody put it back into service that the healer, or somebody else, had taken out, and it has
+            not been well since.
         tried: what was done about it within an hour and since a person last released it, oldest first.
         is_frozen: a person was called, and has not released it.
         called_at: when that was, the last time.
@@ -105,13 +114,26 @@ class Past:
 
     bad_since: datetime | None = None
     ok_since: datetime | None = None
+    doubt_since: datetime | None = None
+    overruled_since: datetime | None = None
     tried: tuple[Tried, ...] = ()
     is_frozen: bool = False
     called_at: datetime | None = None
 
-    def bad_for(self, now: datetime) -> timedelta:
-        """How long it has been bad without a break; nothing, if it is not."""
-        return timedelta(0) if self.bad_since is None else now - self.bad_since
+    @property
+    def cures(self) -> tuple[Tried, ...]:
+        """What was tried to make it well, those that could not be carried out as well."""
+        return tuple(each for each in self.tried if each.action in CURES)
+
+    def cured_until(self, rails: Rails) -> datetime | None:
+        """Until when the last cure has its time."""
+        cures = self.cures
+        return cures[-1].at + rails.recovery if cures else None
+
+    def unwatched(self, now: datetime) -> Past:
+        """Once nobody has watched it for a while: nothing has been so without a break."""
+        tried = remembered(self.tried, now=now)
+        return replace(self, bad_since=None, ok_since=None, doubt_since=None, tried=tried)
 
     def count(self, action: Action) -> int:
         """How often something was done."""
@@ -134,21 +156,32 @@ class Past:
 
     def released(self) -> Past:
         """Once a person has released it: everything may be tried again."""
-        return replace(self, tried=(), is_frozen=False)
+        return replace(self, tried=(), is_frozen=False, overruled_since=None)
+
+    def overruled(self, now: datetime) -> Past:
+        """Once somebody else has put it back into service."""
+        return replace(self, overruled_since=now)
 
 
 NO_PAST: Final = Past()
 
 
 def look(past: Past, observation: Observation, *, now: datetime) -> Past:
-    """What has been with a part, once this is known of it; doubt ends both spans."""
+    """What has been with a part, once this is known of it; doubt ends the other spans."""
     verdict = observation.verdict
     return replace(
         past,
         bad_since=(past.bad_since or now) if verdict == "bad" else None,
         ok_since=(past.ok_since or now) if verdict == "ok" else None,
-        tried=tuple(each for each in past.tried if each.at > now - _REMEMBERED),
+        doubt_since=(past.doubt_since or now) if verdict == "unknown" else None,
+        overruled_since=None if verdict == "ok" else past.overruled_since,
+        tried=remembered(past.tried, now=now),
     )
+
+
+def remembered(tried: tuple[Tried, ...], *, now: datetime) -> tuple[Tried, ...]:
+    """What still counts."""
+    return tuple(each for each in tried if each.at > now - _REMEMBERED)
 
 
 def judge(action: Action, at: datetime, observation: Observation, *, now: datetime, rails: Rails) -> Outcome:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, NewType
@@ -15,9 +15,8 @@ EntryId = NewType("EntryId", str)
 
 LONGEST_SCOPE: Final = 100
 LONGEST_REASON: Final = 500
-_SCOPE: Final = re.compile(
-    r"all|(group|line|front|config|box):(\*|[a-z0-9][a-z0-9_-]{0,89}(:[a-z0-9_-]{1,60})?)"
-)
+_MOST_NAMED: Final = 20
+"""Scopes in a refusal: enough to see what they look like, and few enough to read. Our own decision."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +39,7 @@ class Entry:
     Attributes:
         part: key of the part.
         wanted: what would have been done if nothing had held the healer back.
+        scope, until: what the reason holds for, and until when at the latest; None: nobody knows.
         token: of the healer that decided.
         outcome: of an action; None for `none` and for a person who was called.
         outcome_code: of what went wrong.
@@ -56,6 +56,8 @@ class Entry:
     evidence: tuple[Evidence, ...]
     token: int
     decided_at: datetime
+    scope: str | None = None
+    until: datetime | None = None
     outcome: Outcome | None = None
     outcome_code: str | None = None
     outcome_at: datetime | None = None
@@ -73,7 +75,7 @@ class Pause:
     """Something that the healer leaves alone.
 
     Attributes:
-        scope: `all`, `group:<group>`, or the key of a part.
+        scope: `all`, all of a kind like `line:*`, `group:<group>`, or the key of a part.
         paused_by: id of a staff token.
         until: None: until somebody ends it.
     """
@@ -89,15 +91,22 @@ class Pause:
         return self.until is None or now < self.until
 
 
-def check_scope(scope: str) -> str:
-    """Return the scope if it is one.
+def check_scope(scope: str, *, known: Collection[str]) -> str:
+    """Return the scope if there is such a one.
 
     Raises:
-        PauseScopeUnfit: it is none.
+        PauseScopeUnfit: there is none; the detail names those there are, of the same kind if it has one.
     """
-    if len(scope) > LONGEST_SCOPE or _SCOPE.fullmatch(scope) is None:
-        raise PauseScopeUnfit("A scope is `all`, `group:` with a group, or the key of a part.", field="scope")
-    return scope
+    if scope in known:
+        return scope
+    kind = f"{scope.partition(':')[0]}:"
+    alike = (sorted(each for each in known if each.startswith(kind)) or sorted(known))[:_MOST_NAMED]
+    raise PauseScopeUnfit(
+        f"There is nothing like that to pause; there are, for example: {', '.join(alike)}.",
+        field="scope",
+        known=[*alike],
+        known_count=len(known),
+    )
 
 
 def check_end(until: datetime | None, *, now: datetime) -> datetime | None:

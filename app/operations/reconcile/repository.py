@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Final, cast
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import bindparam, delete, insert, or_, select, update
 
 from app.core.clock import from_us, to_us
 from app.core.db import Reader, Row, Tx
@@ -91,8 +91,11 @@ _ALARMS = (
     .order_by(_decision.c.decision_id)
 )
 _OLD = (
-    select(_decision.c.decision_id, _decision.c.action, _decision.c.released_at_us)
-    .where(_decision.c.decided_at_us < bindparam("b_before"))
+    select(_decision.c.decision_id)
+    .where(
+        _decision.c.decided_at_us < bindparam("b_before"),
+        or_(_decision.c.action != "call_human", _decision.c.released_at_us.is_not(None)),
+    )
     .order_by(_decision.c.decision_id)
     .limit(bindparam("b_limit"))
 )
@@ -189,6 +192,8 @@ def add_entry(tx: Tx, entry: Entry) -> None:
             "released_by": None,
             "released_at_us": None,
             "decided_at_us": to_us(entry.decided_at),
+            "scope": entry.scope,
+            "until_us": None if entry.until is None else to_us(entry.until),
         },
     )
 
@@ -234,8 +239,7 @@ def clear_entries(tx: Tx, *, before: datetime, keep: int, limit: int) -> int:
     """
     first_kept = tx.scalar(_FIRST_KEPT, {"b_kept": keep})
     bound = max(to_us(before), first_kept if isinstance(first_kept, int) else 0)
-    rows = tx.all(_OLD, {"b_before": bound, "b_limit": limit})
-    old = [row for row in rows if row.action != "call_human" or row.released_at_us is not None]
+    old = tx.all(_OLD, {"b_before": bound, "b_limit": limit})
     tx.write_many(_DELETE, [{"b_id": row.decision_id} for row in old])
     return len(old)
 
@@ -289,6 +293,8 @@ def _to_entry(row: Row) -> Entry:
         ),
         token=row.token,
         decided_at=from_us(row.decided_at_us),
+        scope=row.scope,
+        until=_time(row.until_us),
         outcome=cast("Outcome | None", row.outcome),
         outcome_code=row.outcome_code,
         outcome_at=_time(row.outcome_at_us),

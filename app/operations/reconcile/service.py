@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 
 from app.core.command import Command, Done
@@ -10,6 +10,7 @@ from app.core.db import Database, Tx
 from app.core.json import JsonObject
 from app.operations.reconcile import repository
 from app.operations.reconcile.errors import PartNotFrozen, PauseNotFound
+from app.operations.reconcile.observation import WHOLE_SCOPES
 from app.operations.reconcile.record import Entry, Lease, Pause, check_end, check_scope
 from tenancy.transaction import carry_out
 
@@ -19,12 +20,12 @@ class ReconcileService:
 
     Args:
         db: the platform database.
-        on_released: told of a part that a person has released.
+        known_scopes: parts and groups that can be paused. Blocking.
     """
 
-    def __init__(self, db: Database, *, on_released: Callable[[str], None] = lambda _part: None) -> None:
+    def __init__(self, db: Database, *, known_scopes: Callable[[], Collection[str]] = frozenset) -> None:
         self._db = db
-        self.on_released = on_released
+        self.known_scopes = known_scopes
 
     def list_pauses(self) -> list[Pause]:
         """Pauses in force, by scope."""
@@ -58,9 +59,10 @@ class ReconcileService:
         Raises:
             PauseScopeUnfit, PauseEndUnfit: nothing can be paused like that.
         """
-        check_scope(scope)
+        known = {*WHOLE_SCOPES, *self.known_scopes()}
 
         def body(tx: Tx) -> JsonObject:
+            check_scope(scope, known=known)
             check_end(until, now=tx.now)
             actor = tx.origin.actor.actor_id
             wanted = Pause(scope=scope, reason=reason, paused_by=actor, until=until, created_at=tx.now)
@@ -113,9 +115,7 @@ class ReconcileService:
             tx.emit("reconcile.released", subject=part, data={})
             return {}
 
-        answer = carry_out(self._db, command, body)
-        self.on_released(part)
-        return answer.replayed
+        return carry_out(self._db, command, body).replayed
 
 
 def _told(pause: Pause | None) -> JsonObject:

@@ -39,6 +39,9 @@ reconcile_decision = Table(
     Column("released_by", ID, nullable=True),
     Column("released_at_us", BigInteger, nullable=True),
     Column("decided_at_us", BigInteger, nullable=False),
+    # What the reason holds for, and until when at the latest; NULL: written by a wops that did not tell.
+    Column("scope", NAME, nullable=True),
+    Column("until_us", BigInteger, nullable=True),
 )
 
 reconcile_pause = Table(

@@ -40,6 +40,10 @@ REASONS: Final[Mapping[Reason, tuple[str, str]]] = {
         "it has been started again and again for too long",
         "es wird seit zu langer Zeit immer wieder gestartet",
     ),
+    "overruled": (
+        "somebody put it back into service, so it is not taken out again until it has been well",
+        "jemand hat es wieder in Betrieb genommen, deshalb wird es erst wieder herausgenommen, wenn es gesund war",
+    ),
     "last_of_its_group": (
         "nobody can stand in for it, so it is not taken out of service",
         "niemand kann einspringen, deshalb wird es nicht außer Betrieb genommen",
@@ -53,6 +57,10 @@ REASONS: Final[Mapping[Reason, tuple[str, str]]] = {
         "eben wurde etwas getan; es bekommt seine Zeit",
     ),
     "acted_lately": ("the same was done not long ago", "dasselbe geschah vor nicht langer Zeit"),
+    "too_much_done": (
+        "much was done on all parts together within a minute; it waits for its turn",
+        "in einer Minute geschah viel an allen Teilen zusammen; es wartet, bis es an der Reihe ist",
+    ),
     "frozen": (
         "a person was called and has not released it",
         "ein Mensch wurde gerufen und hat es nicht freigegeben",
@@ -61,6 +69,10 @@ REASONS: Final[Mapping[Reason, tuple[str, str]]] = {
     "sick_again": ("it got well and is sick again", "es war gesund und ist wieder krank"),
     "sick_after_restart": ("starting it anew did not help", "der Neustart hat nicht geholfen"),
     "healthy_again": ("it has been well again for a while", "es ist seit einer Weile wieder gesund"),
+    "nobody_else_serves": (
+        "it is well again, and nobody else serves",
+        "es ist wieder gesund, und niemand sonst ist in Betrieb",
+    ),
     "too_often": ("it was treated too often within an hour", "es wurde in einer Stunde zu oft behandelt"),
     "nothing_can_be_done": ("wops can do nothing about it", "wops kann nichts dagegen tun"),
 }

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Self
 
@@ -16,6 +17,7 @@ import httpx2
 
 from tests.service.wait import wait_until
 
+_SOON = timedelta(seconds=60)
 _HERE = {"Forwarded": "for=127.0.0.1"}
 
 
@@ -51,6 +53,7 @@ class LineLoad:
     rate: float = 50.0
     kept: bool = True
     ended: list[Ended] = field(default_factory=list)
+    begun: int = 0
     _running: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = field(default_factory=Future)
 
     def __enter__(self) -> Self:
@@ -59,7 +62,7 @@ class LineLoad:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        loop, stop = self._running.result(10)
+        loop, stop = self._running.result(60)
         loop.call_soon_threadsafe(stop.set)
         self._thread.join(60)
         assert not self._thread.is_alive(), "the load goes on"
@@ -72,19 +75,21 @@ class LineLoad:
     def wait_for(self, more: int) -> None:
         """Until so many more requests have ended."""
         wanted = len(self.ended) + more
-        wait_until(lambda: len(self.ended) >= wanted, f"{more} more requests")
+        wait_until(lambda: len(self.ended) >= wanted, f"{more} more requests", deadline=_SOON)
 
     async def _run(self) -> None:
         clients = [self._client(each) for each in self.sockets]
-        begun, number, stop = time.monotonic(), 0, asyncio.Event()
+        started, stop = time.monotonic(), asyncio.Event()
         self._running.set_result((asyncio.get_running_loop(), stop))
         running: set[asyncio.Task[None]] = set()
         while not stop.is_set():
-            running.add(task := asyncio.create_task(self._send(clients, number)))
+            running.add(task := asyncio.create_task(self._send(clients, self.begun)))
             task.add_done_callback(running.discard)
-            number += 1
+            self.begun += 1
             with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), max(0.0, begun + number / self.rate - time.monotonic()))
+                await asyncio.wait_for(
+                    stop.wait(), max(0.0, started + self.begun / self.rate - time.monotonic())
+                )
         await asyncio.gather(*running)
         for each in clients:
             await each.aclose()

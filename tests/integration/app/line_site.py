@@ -179,3 +179,9 @@ def activate(instance: Instance) -> httpx2.Response:
     if answer.status_code == 201:
         device.apply(answer.json()["update"])
     return answer
+
+
+def limits_of(pid: int) -> dict[str, tuple[str, str]]:
+    """What a process may use at most, soft and hard, as the kernel says."""
+    rows = Path(f"/proc/{pid}/limits").read_text().splitlines()[1:]
+    return {row[:26].strip(): (row[26:47].strip(), row[47:68].strip()) for row in rows}

@@ -9,13 +9,16 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
 
+from lb.haproxy_stats import ServerStatus
 from tests.api.site import Instance, good, refused
 from tests.integration.app.line_load import LineLoad
 from tests.integration.app.line_site import SOON, Hall, LineSite, ServedLine
+from tests.service.front_site import ACME, FrontSite, running_front
 from tests.service.gateway import ServedGateway
 from tests.service.wait import wait_until
 
@@ -114,12 +117,50 @@ def test_draining_line_is_unready_at_once_and_finishes_what_runs(
             assert line.ready() == "draining"
             still = line.call("GET", LICENSES, auth=acme.auth)
             assert (still.status_code, still.headers["connection"]) == (200, "close")
-            wait_until(lambda: not line.front.exists(), "the line to take no more connections", deadline=SOON)
-            assert (answers, line.process.poll()) == ([], None)
             assert line.private.status().state == "draining"
+            assert (answers, line.process.poll()) == ([], None)
         wait_until(lambda: answers, "the activation's answer", deadline=SOON)
         assert good(answers[0], 201)["state"] == "issued"
         assert line.process.wait(30) == 0
+
+
+def test_request_that_runs_for_long_while_its_line_drains_is_answered_through_haproxy(
+    hall: Hall, acme: Instance, gateway: ServedGateway
+) -> None:
+    with hall.line("g-1") as line, running_front() as front:
+        behind = FrontedLine(line.directory, front.plain)
+        state = front.state(front.line(1, address=f"unix@{line.front}"))
+        front.front.apply(state)
+        wait_until(lambda: read(behind, acme) == 200, "the front to know the line", deadline=SOON)
+        with held_activation(hall, behind, acme, gateway) as (answers, _ticket):
+            line.private.drain(within=timedelta(seconds=60))
+            # Many times what two failed checks take, after which what the line has would be cut.
+            wait_until(lambda: unready_for(front) >= 4, "the front to see the drain for long", deadline=SOON)
+            assert answers == []
+        wait_until(lambda: answers, "the activation's answer", deadline=SOON)
+        assert good(answers[0], 201)["state"] == "issued"
+        assert line.process.wait(30) == 0
+
+
+class FrontedLine(ServedLine):
+    """A line as callers of a load balancer reach it."""
+
+    def __init__(self, directory: Path, front: str) -> None:
+        super().__init__(directory)
+        self._front = front
+
+    def call(self, method: str, path: str, **more: Any) -> httpx2.Response:
+        return httpx2.request(method, f"http://{self._front}{path}", timeout=60, **more)
+
+
+def read(line: ServedLine, instance: Instance) -> int:
+    return line.call("GET", LICENSES, auth=instance.auth).status_code
+
+
+def unready_for(front: FrontSite) -> float:
+    """Seconds for which HAProxy has sent the line nothing new."""
+    (server,) = (each for each in front.runtime.show_stat(ACME).servers)
+    return 0.0 if server.status is ServerStatus.UP else server.last_change.total_seconds()
 
 
 def test_deadline_ends_a_drain_all_the_same_and_nothing_is_lost(
@@ -127,7 +168,7 @@ def test_deadline_ends_a_drain_all_the_same_and_nothing_is_lost(
 ) -> None:
     with hall.line("c-1") as line, held_activation(hall, line, acme, gateway) as (answers, ticket):
         line.private.drain(within=timedelta(seconds=2))
-        assert line.process.wait(15) == 0
+        assert line.process.wait(30) == 0
         wait_until(lambda: answers, "the activation's answer")
         refused(answers[0], 503, "no_line_ready")
     finish(hall, acme, ticket)
@@ -140,7 +181,7 @@ def test_second_signal_ends_the_line_at_once_and_nothing_is_lost(
         line.process.terminate()
         wait_until(lambda: line.ready() == "draining", "the line to drain")
         line.process.terminate()
-        assert line.process.wait(5) == 0
+        assert line.process.wait(20) == 0
         wait_until(lambda: answers, "the activation's answer")
         refused(answers[0], 503, "no_line_ready")
     finish(hall, acme, ticket)

@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,15 +14,27 @@ from typing import Any
 import httpx2
 import pytest
 
+from app.container import Platform
 from app.core.ids import InstanceId, LineId
-from tenancy.line_file import LINES_DIRECTORY
+from tenancy.line_file import LINES_DIRECTORY, LineFile
+from tenancy.runner.port import LineLimits
 from tests.api.lifecycle import approve_asked
 from tests.api.site import Instance, good
-from tests.integration.app.line_site import LineSite, ServedLine
+from tests.integration.app.line_site import CHECK_INTERVAL_SECONDS, LineSite, ServedLine, limits_of
 from tests.service.gateway import ServedGateway
 from tests.service.wait import wait_until
 
 SOON = timedelta(seconds=60)
+LIMITS = "memory_mb=900 open_files=4000; twin-1: memory_mb=700 open_files=300"
+
+
+class QuickPlatform(Platform):
+    """Its lines drain as behind a front that asks often."""
+
+    def line_file(self, line_id: LineId, *, limits: LineLimits | None = None) -> LineFile:
+        return replace(
+            super().line_file(line_id, limits=limits), check_interval_seconds=CHECK_INTERVAL_SECONDS
+        )
 
 
 class FleetSite(LineSite):
@@ -59,7 +72,8 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedGateway]
 @contextmanager
 def fleet(folder: Path, gateway: ServedGateway) -> Iterator[FleetSite]:
     boxes = f"unix:{gateway.data_dir}/boxes/gateway.sock"
-    with FleetSite(folder, boxes=boxes, lines="processes") as site:
+    settings = {"boxes": boxes, "lines": "processes", "line_limits": LIMITS}
+    with FleetSite(folder, make_platform=QuickPlatform, **settings) as site:
         yield site
 
 
@@ -67,33 +81,42 @@ def test_lines_come_serve_go_and_outlive_control(tmp_path: Path, gateway: Served
     with fleet(tmp_path, gateway) as site:
         try:
             twin = site.add_instance("high_availability", "twin")
+            # Its line starts beside the others.
+            site.add_instance("datacenter", "beta")
             first = site.until(twin, "twin-1", state="ready")
-            site.until(twin, "twin-2", state="ready")
+            second = site.until(twin, "twin-2", state="ready")
+            _limited(first, second)
             site.line = site.door("twin-1")
             assert good(twin.call("GET", "/licenses"))["data"] == []
-            _restarted_when_killed(site, twin)
+            os.kill(first["process_id"], signal.SIGKILL)
             _temporary(site, twin)
+            _restarted(site, twin, first)
+            _until_served(site.door("shared-1"), "beta")
         except BaseException:
             site.end_lines()
             raise
-        second = site.lines(twin)["twin-2"]
         site.line = None
-    assert second["process_id"] != first["process_id"]
     try:
         assert site.door("twin-2").ready() == "ready", "control is gone"
         with fleet(tmp_path, gateway) as again:
             twin.site = again
             adopted = again.until(twin, "twin-2", state="ready")
             assert (adopted["process_id"], adopted["restarts"]) == (second["process_id"], 0)
-            _shared(again)
-            _frozen(again, twin)
+            _told(again)
     finally:
         site.end_lines()
 
 
-def _restarted_when_killed(site: FleetSite, twin: Instance) -> None:
-    before = site.lines(twin)["twin-1"]
-    os.kill(before["process_id"], signal.SIGKILL)
+def _limited(first: dict[str, Any], second: dict[str, Any]) -> None:
+    """As the setting says of all lines, and of one."""
+    one, other = (limits_of(each["process_id"]) for each in (first, second))
+    assert one["Max data size"] == (str(700 * 2**20),) * 2
+    assert one["Max open files"] == ("300", "300")
+    assert other["Max data size"] == (str(900 * 2**20),) * 2
+    assert other["Max open files"] == ("4000", "4000")
+
+
+def _restarted(site: FleetSite, twin: Instance, before: dict[str, Any]) -> None:
     after = site.until(twin, "twin-1", state="ready", restarts=1)
     assert after["process_id"] != before["process_id"]
     assert after["problem"] == "signal 9"
@@ -113,18 +136,18 @@ def _temporary(site: FleetSite, twin: Instance) -> None:
     ended = twin.admin("DELETE", "/lines/twin-3", headers={"If-Match": f'"{third["version"]}"'})
     site.finish(good(ended, 202)["operation_id"], "succeeded")
     assert "twin-3" not in site.lines(twin)
-    wait_until(lambda: not door.directory.exists(), "the directory to be gone")
+    wait_until(lambda: not door.directory.exists(), "the directory to be gone", deadline=SOON)
     with pytest.raises(ProcessLookupError):
         os.kill(third["process_id"], 0)
 
 
-def _shared(site: FleetSite) -> None:
-    """Each new instance of a shared edition is told to the line that serves them all."""
+def _told(site: FleetSite) -> None:
+    """Each new instance of a shared edition is told to the line that serves them all, whoever has started it."""
+    gamma = site.add_instance("datacenter", "gamma")
+    shown = site.until(gamma, "shared-1", state="ready")
+    listed = site.platform.lines.front_lines(InstanceId(gamma.instance_id))
+    assert [each.line_id for each in listed] == [LineId("shared-1")]
     for name in ("beta", "gamma"):
-        instance = site.add_instance("datacenter", name)
-        shown = site.until(instance, "shared-1", state="ready")
-        listed = site.platform.lines.front_lines(InstanceId(instance.instance_id))
-        assert [each.line_id for each in listed] == [LineId("shared-1")]
         _until_served(site.door("shared-1"), name)
     assert not _knows(site.door("shared-1"), "nobody")
     assert shown["applied_version"] is not None
@@ -137,12 +160,3 @@ def _until_served(door: ServedLine, name: str) -> None:
 def _knows(door: ServedLine, name: str) -> bool:
     answer: httpx2.Response = door.call("GET", f"/{name}/gateways/v1/tickets/AAAAA-AAAAA-AAAAA-AAAAA-AAAAA")
     return bool(answer.json().get("code") != "instance_not_found")
-
-
-def _frozen(site: FleetSite, twin: Instance) -> None:
-    """A line that stands still is seen as that, and left to whoever watches the fleet."""
-    before = site.lines(twin)["twin-1"]
-    os.kill(before["process_id"], signal.SIGSTOP)
-    site.until(twin, "twin-1", state="frozen", process_id=before["process_id"])
-    os.kill(before["process_id"], signal.SIGCONT)
-    site.until(twin, "twin-1", state="ready", process_id=before["process_id"])

@@ -24,6 +24,8 @@ from tests.service.placed import make_admin
 from tests.service.wait import wait_until
 
 LICENSES = "/acme/api/v1/licenses"
+LAST = 150
+"""Requests of three seconds: a busy machine takes its time to write."""
 
 
 @dataclass
@@ -97,21 +99,21 @@ def register(site: LineSite, server: MariaDbServer) -> None:
 def test_killed_line_costs_only_what_it_had_at_hand_and_the_books_stay_exact(world: World) -> None:
     with world.hall.line("a-1") as one, world.hall.line("a-2") as two:
         with LineLoad((one.front, two.front), LICENSES, world.acme.auth) as load:
-            load.wait_for(60)
+            load.wait_for(LAST + 20)
             one.kill()
-            killed = len(load.ended)
+            killed, begun = len(load.ended), load.begun
             load.wait_for(40)
             one.start()
             load.wait_for(60)
         assert all(each.line == 0 and "Connect" not in each.error for each in load.failed), load.failed
-        assert len(load.failed) < 25
+        assert all(each.number < begun for each in load.failed), "they were under way"
         assert {each.line for each in load.ended[-20:]} == {0, 1}
     answered = [each for each in load.ended if each.status == 200]
     # What a line has answered for more than a second is written down, whatever becomes of it.
-    last_second = [each for each in load.ended[max(0, killed - 60) : killed] if each.line == 0]
+    last = [each for each in load.ended[killed - LAST : killed] if each.line == 0]
     with world.books() as acme:
         counted = acme.meter("web_service_calls")["used"]
-    assert len(answered) - len(last_second) <= counted <= len(load.ended)
+    assert len(answered) - len(last) <= counted <= len(load.ended)
 
 
 def test_activation_at_a_killed_line_is_finished_once_by_another(world: World) -> None:

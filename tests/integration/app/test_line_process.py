@@ -20,7 +20,16 @@ from tenancy.database.home import DatabaseHome
 from tenancy.line_file import INSTANCES_FILE, LINE_FILE, LineInstance, write_instances
 from tenancy.runner.port import LineLimits
 from tests.api.site import Instance, good, refused
-from tests.integration.app.line_site import COMMAND, CONNECTIONS, SOON, Hall, LineSite, ServedLine, activate
+from tests.integration.app.line_site import (
+    COMMAND,
+    CONNECTIONS,
+    SOON,
+    Hall,
+    LineSite,
+    ServedLine,
+    activate,
+    limits_of,
+)
 from tests.service.gateway import ServedGateway
 from tests.service.wait import wait_until
 
@@ -254,11 +263,6 @@ def test_limits_are_in_force(hall: Hall, acme: Instance) -> None:
             each.close()
         wait_until(lambda: line.ready() == "ready", "the line to take connections again")
         assert read(line, acme) == 200
-
-
-def limits_of(pid: int) -> dict[str, tuple[str, str]]:
-    rows = Path(f"/proc/{pid}/limits").read_text().splitlines()[1:]
-    return {row[:26].strip(): (row[26:47].strip(), row[47:68].strip()) for row in rows}
 
 
 def connected(path: Path) -> socket.socket:

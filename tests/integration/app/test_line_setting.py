@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -11,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from app.container import CONTROL_LINE, Platform
+from app.container import Platform
 from app.core.errors import InputInvalid
 from app.core.ids import InstanceId, LineId
+from app.embedded_lines import CONTROL_LINE
+from app.line_setup import LinesRunning
 from app.operations.instance_lines import ServedLines
 from app.operations.remote_line import LineUnreachable, RemoteLines
 from app.settings import Settings
@@ -62,6 +65,30 @@ def test_boxes_in_this_process_are_out_of_reach_for_lines(tmp_path: Path) -> Non
         asyncio.run(start())
     assert wrong.value.detail["field"] == "lines"
     assert not (tmp_path / "data").exists()
+
+
+def test_platform_does_not_start_with_lines_of_its_own_while_processes_serve_them(
+    site: LineSite, acme: Instance, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+
+    async def start() -> None:
+        platform = Platform(Settings(data_dir=data, port=0, lines="embedded"))
+        try:
+            await platform.start()
+        finally:
+            await platform.stop()
+
+    with served_line(site, acme, "own-4", data) as line:
+        # One that does nothing for the moment will go on doing it.
+        line.process.send_signal(signal.SIGSTOP)
+        with pytest.raises(LinesRunning) as refused:
+            asyncio.run(start())
+        line.process.send_signal(signal.SIGCONT)
+        assert refused.value.detail["lines"] == ["own-4"]
+        assert not (data / "platform.db").exists()
+    asyncio.run(start())
+    assert not line.directory.exists(), "nobody starts it any more"
 
 
 def test_control_serves_no_instance_but_portal_staff_and_probe(site: LineSite, acme: Instance) -> None:

@@ -14,15 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from app.core.clock import SystemClock
+from app.core.process_identity import start_ticks
 from fsb_gateway import box as box_module
-from fsb_gateway.box import Supervised, find_process
+from fsb_gateway.box import find_process
 from fsb_gateway.error import BoxDisconnected
 from fsb_gateway.process import box_link
 from fsb_gateway.process.frame import PROTOCOL, Identity, encode_frame, socket_path
-from fsb_gateway.process.process_identity import start_ticks
 from tests.service.box import SECONDS, BoxHouse, becomes, becomes_ready
-from tests.service.wait import wait_until, wait_until_async
+from tests.service.wait import wait_until_async
 from tests.unit.fsb_gateway.factory import box_spec, make_job
 
 SLOW = timedelta(milliseconds=400)
@@ -188,61 +187,6 @@ def test_number_that_is_another_process_by_now_is_never_signalled(tmp_path: Path
             asyncio.run(body())
 
 
-def test_program_that_ends_at_once_is_started_again_with_pauses_that_grow() -> None:
-    async def body() -> None:
-        clock = SystemClock()
-        kept = Supervised("a failing program", ["/bin/false"], clock=clock)
-        kept.start()
-        pauses: list[float] = []
-
-        def paused() -> bool:
-            if kept.retry_at is not None and len(pauses) == kept.restarts:
-                pauses.append((kept.retry_at - clock.now()).total_seconds())
-            return len(pauses) >= 3
-
-        await wait_until_async(paused, "three pauses")
-        assert pauses[0] < pauses[1] < pauses[2]
-        async with asyncio.timeout(SECONDS):
-            await kept.stop()
-        assert (kept.pid, kept.retry_at) == (None, None)
-
-    asyncio.run(body())
-
-
-def test_program_that_is_not_there_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:
-    async def body() -> None:
-        kept = Supervised("nothing", ["/no/such/program"], clock=SystemClock())
-        kept.start()
-        await wait_until_async(lambda: kept.restarts >= 1, "another try")
-        async with asyncio.timeout(SECONDS):
-            await kept.stop()
-        assert "cannot be started" in caplog.text
-
-    asyncio.run(body())
-
-
-def test_program_that_does_not_listen_is_killed_after_its_grace() -> None:
-    async def body() -> None:
-        stubborn = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); signal.pause()"
-        kept = Supervised("a deaf program", [sys.executable, "-c", stubborn], clock=SystemClock())
-        kept.start()
-        await wait_until_async(lambda: kept.pid, "the program")
-        pid = kept.pid
-        assert pid is not None
-        await wait_until_async(lambda: is_ignoring(pid, signal.SIGTERM), "the program to stop listening")
-        async with asyncio.timeout(SECONDS):
-            await kept.stop(timedelta(seconds=0.2))
-        assert not is_alive(pid)
-
-    asyncio.run(body())
-
-
-def is_ignoring(pid: int, number: signal.Signals) -> bool:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    (ignored,) = [int(line.split()[1], 16) for line in lines if line.startswith("SigIgn")]
-    return bool(ignored >> (number - 1) & 1)
-
-
 def test_stopped_box_is_stopped_for_good_and_a_new_one_can_be_made(house: BoxHouse) -> None:
     async def body() -> None:
         house.write_spec(box_spec())
@@ -274,19 +218,6 @@ def test_link_whose_box_never_comes_is_starting_and_closes(tmp_path: Path) -> No
         assert link.status().state == "closed"
 
     asyncio.run(body())
-
-
-def test_start_of_a_process_is_read_whatever_its_name() -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", "open('/proc/self/comm','w').write('a) R 1 (b'); input()"],
-        stdin=subprocess.PIPE,
-    ) as child:
-        named = Path(f"/proc/{child.pid}/comm")
-        wait_until(lambda: named.read_text() == "a) R 1 (b\n", "the name")
-        assert start_ticks(child.pid) >= start_ticks(os.getpid())
-        child.communicate(b"\n", timeout=SECONDS)
-    with pytest.raises(OSError, match="No such file"):
-        start_ticks(child.pid)
 
 
 def test_box_whose_process_ended_says_when_it_is_started_again(house: BoxHouse) -> None:

@@ -16,6 +16,8 @@ from tests.service.pki import Issued, issue_for_host, make_authority, make_revoc
 from tests.service.wait import wait_until
 
 CONFIGURATION = """\
+global
+  description tests of the wrapper
 defaults
   mode http
   timeout connect 1s

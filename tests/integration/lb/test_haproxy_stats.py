@@ -30,6 +30,7 @@ def test_info_names_the_worker_and_its_figures(site: StatsSite) -> None:
     info = site.runtime.show_info()
     assert info.pid in {worker.pid for worker in site.master.show_proc().workers}
     assert info.version.startswith("2.")
+    assert info.description == "tests of the wrapper"
     assert timedelta(0) <= info.uptime < timedelta(minutes=5)
     assert (info.stopping, info.threads > 0, info.max_connections > 100, info.pool_bytes > 0) == (
         False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -157,6 +158,28 @@ def test_long_refusal_is_cut_and_made_printable(answering: AnsweringSocket) -> N
         RuntimeSocket(answering.path).servers.set_weight("b", "s", weight=1)
     assert refused.value.answer.isprintable()
     assert len(refused.value.answer) <= 400
+
+
+def test_master_that_was_killed_and_started_anew_has_read_the_configuration(
+    answering: AnsweringSocket,
+) -> None:
+    def behave(connection: socket.socket) -> None:
+        if not any(each.startswith(b"reload") for each in answering.received):
+            connection.sendall(_processes(1162, reloads=5))
+        elif not answering.received[-1].startswith(b"reload"):
+            connection.sendall(_processes(2162, reloads=0))
+
+    answering.behave = behave
+    after = MasterSocket(answering.path).reload(timeout=timedelta(seconds=5))
+    assert (after.master.pid, after.master.reloads) == (2162, 0)
+
+
+def _processes(master: int, *, reloads: int) -> bytes:
+    return (
+        b"#<PID>          <type>          <reloads>       <uptime>        <version>\n"
+        b"%d            master          %d [failed: 0]   0d00h02m07s     2.6.12\n"
+        b"# workers\n%d            worker          0               0d00h00m00s     2.6.12\n\n"
+    ) % (master, reloads, master + 1)
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

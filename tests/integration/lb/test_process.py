@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from app.core.clock import SystemClock
+from app.core.process import Supervised
 from lb.errors import HaproxyError
-from lb.process import HaproxyProcess, check_configuration
+from lb.process import check_configuration, supervised_haproxy
 from tests.service.binary import require_binary
 from tests.service.front_site import FrontSite, front_home
 from tests.service.wait import wait_until_async
@@ -36,15 +37,15 @@ def answers(site: FrontSite) -> int | None:
 
 
 @asynccontextmanager
-async def kept(site: FrontSite) -> AsyncIterator[HaproxyProcess]:
+async def kept(site: FrontSite) -> AsyncIterator[Supervised]:
     """Kept running until the block ends."""
-    process = HaproxyProcess(site.settings, clock=SystemClock(), log_file=site.home / "log")
-    await process.start()
+    process = supervised_haproxy(site.settings, clock=SystemClock(), log_file=site.home / "log")
+    process.start()
     try:
         await wait_until_async(lambda: answers(site), "HAProxy to answer")
         yield process
     finally:
-        await process.stop(within=timedelta(seconds=5))
+        await process.stop(timedelta(seconds=5))
 
 
 async def test_it_is_started_and_ends_when_told() -> None:
@@ -85,11 +86,11 @@ async def test_a_worker_that_is_killed_is_replaced_with_the_files_in_force() -> 
 async def test_a_master_that_outlived_its_keeper_is_adopted_and_goes_on() -> None:
     with front_home() as site:
         site.front.prepare()
-        first = HaproxyProcess(site.settings, clock=SystemClock(), log_file=site.home / "log")
-        await first.start()
+        first = supervised_haproxy(site.settings, clock=SystemClock(), log_file=site.home / "log")
+        first.start()
         await wait_until_async(lambda: answers(site), "HAProxy to answer")
         pid, worker = first.pid, answers(site)
-        await first.leave()
+        await first.release()
         async with kept(site) as second:
             await wait_until_async(lambda: second.pid, "the master")
             assert (second.pid, answers(site)) == (pid, worker)
@@ -110,8 +111,8 @@ async def test_a_program_that_is_not_there_is_tried_again_and_stops_when_told() 
     with front_home() as site:
         site.front.prepare()
         settings = replace(site.settings, haproxy=str(site.home / "absent"))
-        process = HaproxyProcess(settings, clock=SystemClock())
-        await process.start()
+        process = supervised_haproxy(settings, clock=SystemClock())
+        process.start()
         await wait_until_async(lambda: process.restarts, "another try")
         await process.stop()
         assert process.pid is None
@@ -120,8 +121,8 @@ async def test_a_program_that_is_not_there_is_tried_again_and_stops_when_told() 
 async def test_who_is_stopped_before_it_has_begun_leaves_nobody_behind() -> None:
     with front_home() as site:
         site.front.prepare()
-        process = HaproxyProcess(site.settings, clock=SystemClock(), log_file=site.home / "log")
-        await process.start()
+        process = supervised_haproxy(site.settings, clock=SystemClock(), log_file=site.home / "log")
+        process.start()
         await process.stop()
         assert process.pid is None
         assert answers(site) is None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,13 +15,13 @@ from sqlalchemy import inspect
 
 from app.core.db import Database
 from tests.architecture.source import ROOT
-from tests.service.mariadb import MariaDbAccess, MariaDbServer
+from tests.service.mariadb import MariaDbAccess, MariaDbServer, run_mariadb
 from tests.service.wait import wait_until
 
 _RUN_A_SERVER = """
 import sys
 from tests.service.mariadb import run_mariadb
-with run_mariadb() as server:
+with run_mariadb(in_memory=True) as server:
     print(server.process.pid, server.folder, flush=True)
     sys.stdin.read()
 """
@@ -72,8 +71,9 @@ def test_server_runs_with_what_production_runs_with(
         assert cursor.fetchall() == ((variable, value),)
 
 
-@pytest.mark.usefixtures("mariadb_server")
-def test_server_dies_with_the_process_that_started_it() -> None:
+def test_server_dies_with_the_process_that_started_it_and_the_next_one_removes_what_it_left(
+    mariadb_server: MariaDbServer,
+) -> None:
     parent = subprocess.Popen(
         [sys.executable, "-c", _RUN_A_SERVER], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
@@ -83,7 +83,10 @@ def test_server_dies_with_the_process_that_started_it() -> None:
         assert _is_alive(pid)
         os.kill(parent.pid, signal.SIGKILL)
         wait_until(lambda: not _is_alive(pid), "the server to be gone")
-    shutil.rmtree(folder)
+    assert Path(folder).is_dir()
+    with run_mariadb(in_memory=True):
+        assert not Path(folder).exists()
+        assert mariadb_server.folder.is_dir(), "its server lives"
 
 
 def _is_alive(pid: str) -> bool:

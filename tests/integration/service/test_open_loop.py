@@ -143,6 +143,20 @@ def test_requests_start_by_the_clock_whatever_the_answers_do() -> None:
     assert max(each.attempts[0].started for each in load.answered) < load.answered[0].finished + 0.4
 
 
+def test_no_more_requests_are_under_way_than_wanted_and_none_is_made_up_for() -> None:
+    with strange_server() as address:
+        made = replace(
+            plan(address, "/hang/{number}"), attempts=1, kinds=("fresh",), most=20, most_under_way=5
+        )
+        with open_loop(made) as load:
+            load.wait_done()
+    sent = [(each.attempts[0].started, each.finished) for each in load.answered]
+    together = [sum(started <= at < finished for started, finished in sent) for at, _ in sent]
+    assert max(together) == 5
+    # The sixth waited until the first had timed out; from then on the clock goes on from there.
+    assert load.answered[5].scheduled >= sent[0][1] - 0.1
+
+
 def test_requests_go_to_a_unix_socket_as_well() -> None:
     with running_haproxy(FRONT) as haproxy:
         made = replace(plan(str(haproxy.directory / "front.sock"), "/x"), kinds=("keep_alive",))

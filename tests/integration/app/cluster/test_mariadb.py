@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.cluster import mariadb
-from app.cluster.place import ClusterPlace, held, make_place
+from app.cluster.place import ClusterPlace, held, plan_place
 from app.cluster.program import ProgramMissing, require_program
 from tests.service.binary import require_binary
 
@@ -16,7 +16,7 @@ from tests.service.binary import require_binary
 @pytest.fixture
 def place(data_dir: Path) -> ClusterPlace:
     with held(data_dir):
-        return make_place(data_dir)
+        return plan_place(data_dir)
 
 
 def test_data_directory_has_its_name_only_when_it_is_whole(place: ClusterPlace) -> None:

@@ -15,8 +15,8 @@ from app.cluster.place import (
     ClusterRunning,
     DataDirUnfit,
     held,
-    make_place,
     open_place,
+    plan_place,
 )
 from lb.front.error import FrontSettingsUnfit
 from tests.service.binary import require_binary
@@ -30,7 +30,8 @@ def _mode(path: Path) -> int:
 
 def test_new_cluster_keeps_its_passwords_to_itself(data_dir: Path) -> None:
     with held(data_dir):
-        place = make_place(data_dir)
+        place = plan_place(data_dir)
+        place.remember()
 
     assert place.memory.fronts == DEFAULT_FRONTS
     assert place.memory.admin_password != place.memory.platform_password
@@ -42,7 +43,7 @@ def test_new_cluster_keeps_its_passwords_to_itself(data_dir: Path) -> None:
 
 def test_ports_of_a_new_cluster_differ_and_are_none_that_the_system_gives_away(data_dir: Path) -> None:
     with held(data_dir):
-        memory = make_place(data_dir).memory
+        memory = plan_place(data_dir).memory
 
     assert memory.control_port != memory.database_port
     lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
@@ -51,25 +52,33 @@ def test_ports_of_a_new_cluster_differ_and_are_none_that_the_system_gives_away(d
 
 def test_cluster_remembers_what_it_was_given_and_its_passwords(data_dir: Path) -> None:
     with held(data_dir):
-        first = make_place(data_dir, fronts=OTHER_FRONTS, control_port=18_080).memory
-        again = make_place(data_dir).memory
+        first = plan_place(data_dir, fronts=OTHER_FRONTS, control_port=18_080)
+        first.remember()
+        again = plan_place(data_dir).memory
 
-    assert again == first
+    assert again == first.memory
     assert (again.fronts, again.control_port) == (OTHER_FRONTS, 18_080)
-    assert open_place(data_dir).memory == first
+    assert open_place(data_dir) == first
 
 
-def test_load_balancers_that_are_not_written_as_they_should_be_are_not_remembered(data_dir: Path) -> None:
+def test_what_is_planned_is_remembered_only_when_told_so(data_dir: Path) -> None:
     with held(data_dir):
-        with pytest.raises(FrontSettingsUnfit):
-            make_place(data_dir, fronts="lb1")
+        plan_place(data_dir, fronts=OTHER_FRONTS)
         with pytest.raises(ClusterMissing):
             open_place(data_dir)
-        before = make_place(data_dir).memory
-        with pytest.raises(FrontSettingsUnfit):
-            make_place(data_dir, fronts="lb1=127.0.0.11:8443; lb1=127.0.0.12:8443")
+        place = plan_place(data_dir)
+        place.remember()
+        assert plan_place(data_dir, fronts=OTHER_FRONTS).memory.fronts == OTHER_FRONTS
 
-    assert open_place(data_dir).memory == before
+    assert open_place(data_dir) == place
+
+
+@pytest.mark.parametrize("fronts", ["lb1", "lb1=127.0.0.11:8443; lb1=127.0.0.12:8443"])
+def test_load_balancers_that_are_not_written_as_they_should_be_are_refused(
+    data_dir: Path, fronts: str
+) -> None:
+    with held(data_dir), pytest.raises(FrontSettingsUnfit):
+        plan_place(data_dir, fronts=fronts)
 
 
 def test_one_at_a_time_looks_after_a_cluster(data_dir: Path) -> None:
@@ -83,14 +92,15 @@ def test_one_at_a_time_looks_after_a_cluster(data_dir: Path) -> None:
 
 def test_addresses_stay_while_parts_run_that_a_killed_supervisor_has_left(data_dir: Path) -> None:
     with held(data_dir):
-        before = make_place(data_dir).memory
+        before = plan_place(data_dir)
+        before.remember()
         with socket.socket(socket.AF_UNIX) as control:
             control.bind(str(data_dir / "control.sock"))
             control.listen()
             with pytest.raises(ClusterRunning):
-                make_place(data_dir, fronts=OTHER_FRONTS)
-            assert make_place(data_dir).memory == before
-        assert make_place(data_dir, fronts=OTHER_FRONTS).memory.fronts == OTHER_FRONTS
+                plan_place(data_dir, fronts=OTHER_FRONTS)
+            assert plan_place(data_dir) == before
+        assert plan_place(data_dir, fronts=OTHER_FRONTS).memory.fronts == OTHER_FRONTS
 
 
 @pytest.mark.parametrize("name", ["x" * 60, "my cluster", "a;b", "ä"])
@@ -107,7 +117,7 @@ def test_directory_of_a_platform_in_one_process_is_refused(data_dir: Path) -> No
     with held(data_dir):
         (data_dir / "platform.db").touch()
         with pytest.raises(DataDirUnfit):
-            make_place(data_dir)
+            plan_place(data_dir)
 
     with pytest.raises(ClusterMissing):
         open_place(data_dir)
@@ -119,7 +129,7 @@ def test_damaged_memory_is_named_and_left_as_it_is(data_dir: Path, content: byte
         path = data_dir / "cluster" / "cluster.json"
         path.write_bytes(content)
         with pytest.raises(ClusterDamaged) as refused:
-            make_place(data_dir)
+            plan_place(data_dir)
 
     assert str(path) in refused.value.message
     assert path.read_bytes() == content
@@ -131,12 +141,15 @@ def test_haproxy_is_found_though_servers_are_not_in_the_search_path(
     require_binary("haproxy")
     monkeypatch.setenv("PATH", "/nowhere")
     with held(data_dir):
-        found = make_place(data_dir).settings.haproxy
+        found = plan_place(data_dir).settings.haproxy
 
     assert Path(found).is_absolute()
 
 
 def test_control_of_a_cluster_hears_how_much_is_to_be_logged(data_dir: Path) -> None:
     with held(data_dir):
-        assert make_place(data_dir, log_level="debug").settings.log_level == "debug"
+        place = plan_place(data_dir, log_level="debug")
+        place.remember()
+
+    assert place.settings.log_level == "debug"
     assert open_place(data_dir, log_level="warning").settings.log_level == "warning"

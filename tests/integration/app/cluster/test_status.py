@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +15,7 @@ from typing import ClassVar
 
 import pytest
 
-from app.cluster.place import ClusterPlace, held, make_place
+from app.cluster.place import ClusterPlace, held, plan_place
 from app.cluster.status import PartState, cluster_status
 
 
@@ -59,7 +61,7 @@ def _answering(path: Path, body: object) -> Iterator[None]:
 @pytest.fixture
 def place(data_dir: Path) -> ClusterPlace:
     with held(data_dir):
-        return make_place(data_dir)
+        return plan_place(data_dir)
 
 
 def _status(place: ClusterPlace) -> dict[str, PartState]:
@@ -92,6 +94,27 @@ def test_box_that_is_not_ready_is_not_as_it_should_be(place: ClusterPlace) -> No
     assert found["box b-1"].is_fine
     assert found["box b-1"].work == "ready, 7 jobs done"
     assert found["box b-2"].state == "not serving"
+
+
+def test_boxes_are_shown_while_no_gateway_tells_of_them(place: ClusterPlace) -> None:
+    specs = place.settings.box_dir / "box"
+    specs.mkdir(parents=True)
+    for name in ("b-1", "b-2"):
+        (specs / f"{name}.json").touch()
+    words = ("app.cli", "fsb", "box", "b-1", "--data-dir", str(place.data_dir))
+    with subprocess.Popen(
+        [sys.executable, "-c", "print(flush=True); input()", *words],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as box:
+        assert box.stdout is not None
+        box.stdout.readline()
+        found = _status(place)
+        box.communicate(b"\n")
+
+    assert (found["box b-1"].state, found["box b-1"].process_id) == ("not serving", box.pid)
+    assert found["box b-1"].work == "no gateway gives it jobs"
+    assert (found["box b-2"].state, found["box b-2"].process_id) == ("absent", None)
 
 
 def test_line_that_was_made_and_does_not_run_is_absent(place: ClusterPlace) -> None:

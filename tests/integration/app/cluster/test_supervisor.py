@@ -7,19 +7,24 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from app.cluster import mariadb
 from app.cluster.address import AddressNotFree, require_free
-from app.cluster.place import ClusterPlace, ClusterRunning, held, make_place
-from app.cluster.program import ProgramMissing
+from app.cluster.mariadb import DatabaseNotMade, is_made, is_maker
+from app.cluster.part import supervised_part
+from app.cluster.place import ClusterPlace, ClusterRunning, held, plan_place
+from app.cluster.sign import control_sign
 from app.cluster.supervisor import PartNotStarted, Supervisor
 from app.command.cluster_up import end_cluster
 from app.core.clock import SystemClock
+from app.core.process_identity import running
 from tests.service.binary import require_binary
+from tests.service.wait import wait_until_async
 
 SOON = timedelta(seconds=30)
 LATE_LINE = """
@@ -40,12 +45,28 @@ signal.pause()
 """
 
 
+WAITING = "import signal; print(flush=True); signal.pause()"
+
+
+@contextmanager
+def just_started(words: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A process with the words of a part that listens nowhere yet."""
+    process = subprocess.Popen([sys.executable, "-c", WAITING, *words.split()], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
 @pytest.fixture
 def place(data_dir: Path) -> Iterator[ClusterPlace]:
     for program in ("mariadbd", "mariadb-install-db", "haproxy"):
         require_binary(program)
     with held(data_dir):
-        yield make_place(data_dir, fronts="lb1=127.0.0.31:18443; lb2=127.0.0.32:18443")
+        yield plan_place(data_dir, fronts="lb1=127.0.0.31:18443; lb2=127.0.0.32:18443")
 
 
 def _tell_nobody(_text: str) -> None:
@@ -88,12 +109,6 @@ def test_address_at_which_nobody_can_listen_is_refused(address: str) -> None:
         require_free(address, part="lb1", remedy="")
 
 
-def test_program_that_is_not_installed_is_named(place: ClusterPlace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WOPS_HAPROXY", "haproxy-of-nobody")
-    with pytest.raises(ProgramMissing, match="haproxy-of-nobody"):
-        _supervisor(place).check()
-
-
 def test_part_that_ends_again_and_again_is_named_with_its_log_and_nothing_is_left(
     place: ClusterPlace,
 ) -> None:
@@ -105,7 +120,7 @@ def test_part_that_ends_again_and_again_is_named_with_its_log_and_nothing_is_lef
         with pytest.raises(PartNotStarted) as refused:
             await supervisor.start()
         assert str(place.log_file("database")) in refused.value.message
-        assert "again and again" in refused.value.message
+        assert "ends again and again (exit status 1)" in refused.value.message
         assert place.log_file("database").stat().st_size
         await supervisor.stop()
         assert supervisor.seen() == {}
@@ -140,6 +155,96 @@ def test_end_takes_along_what_a_killed_supervisor_has_left(place: ClusterPlace) 
         left.communicate()
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "app.cli cluster control --data-dir {}",
+        "app.cli fsb serve --data-dir {}",
+        "app.cli fsb box b-1 --data-dir {}",
+        "--datadir={}/mariadb/data",
+        "--datadir={}/mariadb/new-1",
+    ],
+)
+def test_end_takes_along_what_listens_nowhere_yet_and_nothing_of_another_cluster(
+    place: ClusterPlace, words: str
+) -> None:
+    with (
+        just_started(words.format(place.data_dir)) as own,
+        just_started(words.format(f"{place.data_dir}2")) as others,
+    ):
+        asyncio.run(_supervisor(place).stop())
+        assert own.wait(SOON.total_seconds()) < 0
+        assert others.poll() is None
+
+
+def test_part_that_has_only_just_been_started_is_not_started_a_second_time(place: ClusterPlace) -> None:
+    async def body() -> None:
+        part = supervised_part(
+            "control", ["/bin/false"], control_sign(place), clock=SystemClock(), log_file=place.log_file("x")
+        )
+        part.start()
+        await wait_until_async(lambda: part.pid, "the process to be found")
+        assert (part.pid, part.restarts) == (started.pid, 0)
+        await part.stop(SOON)
+
+    with just_started(f"app.cli cluster control --data-dir {place.data_dir}") as started:
+        asyncio.run(body())
+
+
+def test_making_of_the_database_is_ended_when_everything_is_to_end(place: ClusterPlace) -> None:
+    async def body() -> None:
+        supervisor = Supervisor(place, clock=SystemClock(), tell=tell)
+
+        def is_making() -> bool:
+            return bool(running(lambda words: is_maker(place, words)))
+
+        starting = asyncio.create_task(supervisor.start())
+        await wait_until_async(is_making, "the making")
+        supervisor.told_to_end.set()
+        async with asyncio.timeout(SOON.total_seconds()):
+            await starting
+        assert not is_making()
+        assert told == ["making the data directory of the database server"]
+        await supervisor.stop()
+
+    told: list[str] = []
+    tell = told.append
+    asyncio.run(body())
+    assert not is_made(place)
+    assert list(place.database_directory.glob("new-*")) == []
+
+
+def test_making_of_the_database_that_fails_is_named_with_its_log_and_gives_its_room_back(
+    place: ClusterPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def body() -> None:
+        supervisor = _supervisor(place)
+        with pytest.raises(DatabaseNotMade) as refused:
+            await supervisor.start()
+        await supervisor.stop()
+        assert "status 3" in refused.value.message
+        assert str(place.log_file("database-install")) in refused.value.message
+
+    failing = ("/bin/sh", "-c", "echo the reason; exit 3")
+    monkeypatch.setattr(mariadb, "make_command", lambda *_: failing)
+    asyncio.run(body())
+    assert "the reason" in place.log_file("database-install").read_text()
+    assert not is_made(place)
+    assert list(place.database_directory.glob("new-*")) == []
+
+
+def test_disk_without_room_for_a_new_database_is_refused_and_one_that_is_there_is_started(
+    place: ClusterPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mariadb, "_ROOM_MB", 10**12)
+    with pytest.raises(DatabaseNotMade, match="make room"):
+        _supervisor(place).check()
+    assert not place.database_directory.exists()
+
+    (place.database_directory / "data").mkdir(parents=True)
+    _supervisor(place).check()
+
+
 def test_line_that_control_has_only_just_started_is_ended_as_well(place: ClusterPlace) -> None:
     directory = place.data_dir / "lines" / "acme-1"
     directory.mkdir(parents=True, mode=0o700)
@@ -160,7 +265,7 @@ def test_line_that_control_has_only_just_started_is_ended_as_well(place: Cluster
 def test_supervisor_that_has_only_just_begun_is_told_to_end_as_soon_as_it_listens(data_dir: Path) -> None:
     begun, told = held(data_dir), []
     begun.__enter__()
-    place = make_place(data_dir)
+    place = plan_place(data_dir)
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         told.append(await reader.readline())
@@ -185,6 +290,6 @@ def test_supervisor_that_has_only_just_begun_is_told_to_end_as_soon_as_it_listen
 
 def test_supervisor_that_does_not_end_is_named_with_its_log(data_dir: Path) -> None:
     with held(data_dir):
-        place = make_place(data_dir)
+        place = plan_place(data_dir)
         with pytest.raises(ClusterRunning, match=r"supervisor\.log"):
             asyncio.run(end_cluster(place, within=timedelta(0), tell=_tell_nobody))

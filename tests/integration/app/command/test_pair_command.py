@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,24 @@ def test_files_of_one_of_the_two_are_written_and_handed_over(tmp_path: Path) -> 
     assert (directory / "aside").read_text() == "1\n"
     assert wops("pair", "back", str(directory)).returncode == 0
     assert (directory / "aside").read_text() == "0\n"
+
+
+def test_folders_are_open_for_who_asks_haproxy_whatever_the_umask(tmp_path: Path) -> None:
+    directory = tmp_path / "wops" / "pair"
+    before = os.umask(0o077)
+    try:
+        wops_json("pair", "write", str(directory), "--name", "lb1", *NODES, *REST)
+    finally:
+        os.umask(before)
+    assert {each.stat().st_mode & 0o777 for each in (directory, directory.parent)} == {0o755}
+
+
+@pytest.mark.parametrize("word", ["aside", "back"])
+def test_hand_over_where_no_pair_lies_is_refused(tmp_path: Path, word: str) -> None:
+    done = wops("pair", word, str(tmp_path))
+    assert done.returncode == 1
+    assert done.stderr.startswith("input_invalid: No pair lies in")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

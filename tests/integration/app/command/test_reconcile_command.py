@@ -8,14 +8,15 @@ RECONCILE = ("admin", "reconcile")
 
 
 def test_pause_is_seen_and_ended_and_nothing_is_healed_in_one_process(at: tuple[str, str]) -> None:
-    paused = wops_json(*RECONCILE, "pause", "line:acme-1", "--reason", "a leak", "--hours", "2", *at)
-    assert (paused["scope"], paused["reason"]) == ("line:acme-1", "a leak")
+    paused = wops_json(*RECONCILE, "pause", "line:*", "--reason", "a leak", "--hours", "2", *at)
+    assert (paused["scope"], paused["reason"]) == ("line:*", "a leak")
     status = wops(*RECONCILE, "status", *at)
     assert "Nothing to heal" in status.stderr
-    assert "paused: line:acme-1 (a leak)" in status.stderr
+    assert "paused: line:* (a leak) by local" in status.stderr
+    assert f"until {paused['until']}" in status.stderr
     assert wops_json(*RECONCILE, "status", *at)["is_watching"] is False
-    assert wops_json(*RECONCILE, "resume", "line:acme-1", *at) == {"resumed": "line:acme-1"}
-    again = wops(*RECONCILE, "resume", "line:acme-1", *at)
+    assert wops_json(*RECONCILE, "resume", "line:*", *at) == {"resumed": "line:*"}
+    again = wops(*RECONCILE, "resume", "line:*", *at)
     assert (again.returncode, "pause_not_found" in again.stderr) == (1, True)
 
 
@@ -25,3 +26,4 @@ def test_journal_is_empty_and_nothing_waits_for_a_person(at: tuple[str, str]) ->
     assert (refused.returncode, "part_not_frozen" in refused.stderr) == (1, True)
     unfit = wops(*RECONCILE, "pause", "acme", "--reason", "x", *at)
     assert "pause_scope_unfit" in unfit.stderr
+    assert "line:*" in unfit.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from app.core.clock import SystemClock
+from app.core.errors import DatabaseUnavailable
 from app.core.ids import InstanceId, LineId
 from app.operations.line_keeper import LineKeeper, LineKeeperParts
 from tenancy.database.home import DatabaseHome, ServerPlace
@@ -36,6 +38,7 @@ class Fleet:
         self.change = 0
         self.reads = 0
         self.away: set[str] = set()
+        self.unsure: set[str] = set()
         self.runner = FakeRunner()
         self.keeper = self.make_keeper()
 
@@ -74,6 +77,8 @@ class Fleet:
     def _home_of(self, instance_id: InstanceId) -> DatabaseHome:
         if instance_id in self.away:
             raise InstanceDatabaseMissing("The instance's database does not exist.")
+        if instance_id in self.unsure:
+            raise DatabaseUnavailable("The platform database does not answer.")
         place = ServerPlace(server_id=ServerId("srv_1"), kind="mariadb", address="db.example:3306")
         return DatabaseHome(
             instance_id=instance_id,
@@ -237,6 +242,79 @@ def test_instance_whose_database_cannot_be_found_is_left_out_and_comes_back(
         assert [each.name for each in read_instances(fleet.directory(shared)).instances] == ["beta", "gamma"]
 
     run(body)
+
+
+@pytest.mark.parametrize("is_new", [False, True], ids=["same control", "next control"])
+def test_instance_of_which_nobody_can_say_where_it_is_stays_where_its_line_has_it(
+    fleet: Fleet, caplog: pytest.LogCaptureFixture, *, is_new: bool
+) -> None:
+    async def body() -> None:
+        shared = LineId("shared-1")
+        fleet.serve(served("beta", "shared-1"), served("gamma", "shared-1"))
+        await fleet.keeper.look()
+        fleet.unsure |= {"ins_gamma", "ins_delta"}
+        if is_new:
+            fleet.keeper = fleet.make_keeper()
+        fleet.serve(
+            served("beta", "shared-1"),
+            served("delta", "shared-1"),
+            served("renamed", "shared-1", owner="gamma"),
+        )
+        for _ in range(3):
+            await fleet.keeper.look()
+        known = read_instances(fleet.directory(shared)).instances
+        assert [(each.instance_id, each.name) for each in known] == [
+            ("ins_beta", "beta"),
+            ("ins_gamma", "renamed"),
+        ]
+        told = [each for each in caplog.records if each.message == "line_database_unknown"]
+        assert len(told) == 2, "once for each"
+        # It needs no change of anything to be asked again.
+        fleet.unsure.clear()
+        await fleet.keeper.look()
+        assert len(read_instances(fleet.directory(shared)).instances) == 3
+
+    run(body)
+
+
+def test_look_at_the_plan_takes_no_change_away_from_the_next_turn(fleet: Fleet) -> None:
+    async def body() -> None:
+        fleet.serve(served("beta", "shared-1"))
+        await fleet.keeper.look()
+        fleet.serve(served("beta", "shared-1"), served("gamma", "shared-1"))
+        await fleet.keeper.plan()
+        await fleet.keeper.look()
+        assert len(read_instances(fleet.directory(LineId("shared-1"))).instances) == 2
+
+    run(body)
+
+
+def test_line_starts_with_what_it_was_told_before_while_nothing_can_be_written(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def body() -> None:
+        fleet.serve(served("beta", "shared-1"))
+        await fleet.keeper.look()
+        # Another control, and nothing runs any more.
+        fleet.runner = FakeRunner()
+        fleet.keeper = fleet.make_keeper()
+        fleet.serve(served("beta", "shared-1"), served("gamma", "shared-1"), served("acme", "acme-1"))
+        with monkeypatch.context() as patch:
+            patch.setattr("tenancy.line_file.replace_file", _no_space)
+            for _ in range(3):
+                await fleet.keeper.look()
+            # The other one does not know yet what it is.
+            assert await fleet.states() == {"shared-1": "ready"}
+            assert len([each for each in caplog.records if each.message == "line_not_told"]) == 2
+        await fleet.keeper.look()
+        assert len(read_instances(fleet.directory(LineId("shared-1"))).instances) == 2
+        assert await fleet.states() == {"shared-1": "ready", "acme-1": "ready"}
+
+    run(body)
+
+
+def _no_space(path: Path, _content: bytes) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
 
 def test_frozen_and_waiting_lines_are_left_to_others(fleet: Fleet) -> None:

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import pytest
 
+from app.core.process import Supervised
 from fsb_gateway import read_update
-from fsb_gateway.box import PROGRAM, Supervised
+from fsb_gateway.box import PROGRAM
 from fsb_gateway.box_driver import Faults
 from fsb_gateway.carrier.socket_path import short_path
 from fsb_gateway.engine.journal import Journal

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fsb_gateway.box import Supervised
+from app.core.process import Supervised
 from fsb_gateway.error import BoxDisconnected
 from fsb_gateway.process import pulse
 from fsb_gateway.process.box_link import BoxLink

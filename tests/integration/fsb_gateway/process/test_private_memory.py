@@ -18,7 +18,7 @@ from pathlib import Path
 from app.core.clock import SystemClock
 from app.gateway_part import start_gateway
 from app.settings import Settings
-from fsb_gateway.process.process_identity import start_ticks
+from app.core.process_identity import start_ticks
 from fsb_gateway.carrier.socket_path import short_path
 
 async def main(folder):

@@ -86,6 +86,18 @@ def test_what_was_sealed_under_the_credential_key_is_sealed_anew_once(stored: St
     assert has_own_seals(stored.platform)
 
 
+def test_key_of_a_host_name_alone_is_reason_enough_to_keep_the_seal_key(stored: Stored) -> None:
+    with stored.platform.engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO front_host (host_id, host, certificate, private_key, fingerprint, subject, issuer,"
+                " not_before_us, not_after_us, version, created_at_us, changed_at_us)"
+                " VALUES ('hst_1', 'lc.example', 'c', 'v1.k', 'f', 's', 'i', 1, 2, 1, 1, 1)"
+            )
+        )
+    assert has_own_seals(stored.platform)
+
+
 def test_more_than_fit_into_one_transaction_are_sealed_anew(stored: Stored) -> None:
     stored.add(520)
     assert reseal(stored.platform, SEAL) == 1040

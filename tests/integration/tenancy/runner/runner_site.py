@@ -7,12 +7,13 @@ import os
 import signal
 import sys
 from abc import ABC, abstractmethod
-from contextlib import suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
-from app.core.clock import SystemClock
+from app.core.clock import Clock, SystemClock
 from app.core.ids import LineId
 from tenancy.runner.kept_line import Patience
 from tenancy.runner.local import LocalRunner
@@ -23,12 +24,23 @@ from tests.service.wait import until
 STAND_IN = (sys.executable, "-P", "-m", "tests.service.stand_in_line")
 QUICK = Patience(
     ask_every=timedelta(seconds=0.02),
-    answer=timedelta(seconds=0.5),
+    answer=timedelta(seconds=1),
     starting=timedelta(seconds=20),
     silent=timedelta(seconds=0.5),
+    look_again=timedelta(seconds=0.1),
 )
 SOON = timedelta(seconds=20)
+Site = TypeVar("Site", bound="RunnerSite")
 Behaviour = Literal["crash", "hold", "deaf"]
+
+
+@asynccontextmanager
+async def cleared(site: Site) -> AsyncIterator[Site]:
+    """A site that leaves nothing behind."""
+    try:
+        yield site
+    finally:
+        await site.clear()
 
 
 class RunnerSite(ABC):
@@ -45,6 +57,11 @@ class RunnerSite(ABC):
 
     async def seen(self, line_id: str = "acme-1") -> LineSeen | None:
         return (await self.runner.observe()).get(LineId(line_id))
+
+    async def begin(self) -> LineSeen:
+        """The line wanted, and ready."""
+        await self.runner.ensure(self.spec())
+        return await self.becomes("ready")
 
     async def becomes(self, state: LineState, line_id: str = "acme-1") -> LineSeen:
         async def has_become() -> bool:
@@ -88,12 +105,28 @@ class RunnerSite(ABC):
 
 
 class LocalSite(RunnerSite):
-    def __init__(self, root: Path) -> None:
+    """Processes.
+
+    Args:
+        root: the lines' directories are below it.
+        program: what runs a line.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        program: Sequence[str] = STAND_IN,
+        patience: Patience = QUICK,
+        clock: Clock | None = None,
+    ) -> None:
         super().__init__(root)
+        self._made_of = program, patience, clock or SystemClock()
         self.runner = self._make()
 
     def _make(self) -> LocalRunner:
-        return LocalRunner(self.root, clock=SystemClock(), patience=QUICK, program=STAND_IN)
+        program, patience, clock = self._made_of
+        return LocalRunner(self.root, clock=clock, patience=patience, program=program)
 
     def say(self, what: Behaviour, *, on: bool = True, line_id: str = "acme-1") -> None:
         path = self.root / line_id / what

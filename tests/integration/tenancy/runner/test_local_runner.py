@@ -16,8 +16,7 @@ from app.core.clock import SystemClock
 from app.core.ids import LineId
 from tenancy.line_call import LineCaller
 from tenancy.runner.line_link import LineLink
-from tenancy.runner.local import LocalRunner
-from tests.integration.tenancy.runner.runner_site import QUICK, STAND_IN, LocalSite
+from tests.integration.tenancy.runner.runner_site import QUICK, STAND_IN, LocalSite, cleared
 from tests.service.wait import wait_until_async
 
 ACME = LineId("acme-1")
@@ -48,27 +47,21 @@ def test_line_outlives_a_killed_control_and_the_next_one_adopts_it(tmp_path: Pat
     assert os.getpgid(pid) == pid, "no signal from a terminal reaches it"
 
     async def go_on() -> None:
-        site = LocalSite(root)
-        try:
-            await site.runner.ensure(site.spec())
-            found = await site.becomes("ready")
+        async with cleared(LocalSite(root)) as site:
+            found = await site.begin()
             assert (found.process_id, found.restarts) == (pid, 0)
             # An adopted one is looked after as one's own.
             await site.end_process()
             await wait_until_async(lambda: not is_alive(pid), "its end")
             await site.becomes_another(pid)
-        finally:
-            await site.clear()
 
     asyncio.run(go_on())
 
 
 def test_line_that_was_frozen_when_control_ended_is_found_frozen(tmp_path: Path) -> None:
     async def body() -> None:
-        site = LocalSite(tmp_path / "lines")
-        try:
-            await site.runner.ensure(site.spec())
-            first = await site.becomes("ready")
+        async with cleared(LocalSite(tmp_path / "lines")) as site:
+            first = await site.begin()
             await site.freeze()
             await site.renew_runner()
             await site.runner.ensure(site.spec())
@@ -77,18 +70,14 @@ def test_line_that_was_frozen_when_control_ended_is_found_frozen(tmp_path: Path)
             await site.becomes_another(first.process_id)
             assert first.process_id is not None
             assert not is_alive(first.process_id)
-        finally:
-            await site.clear()
 
     asyncio.run(body())
 
 
 def test_line_that_drains_when_control_comes_is_ended_like_any_other(tmp_path: Path) -> None:
     async def body() -> None:
-        site = LocalSite(tmp_path / "lines")
-        try:
-            await site.runner.ensure(site.spec())
-            await site.becomes("ready")
+        async with cleared(LocalSite(tmp_path / "lines")) as site:
+            await site.begin()
             site.say("hold")
             caller = LineCaller(site.root / ACME)
             await asyncio.to_thread(lambda: caller.drain(within=timedelta(seconds=SECONDS)))
@@ -97,62 +86,80 @@ def test_line_that_drains_when_control_comes_is_ended_like_any_other(tmp_path: P
             async with asyncio.timeout(SECONDS):
                 await site.runner.drain(ACME, within=timedelta(seconds=0.3))
             assert await site.runner.observe() == {}
-        finally:
-            await site.clear()
 
     asyncio.run(body())
 
 
 def test_line_that_another_control_has_left_is_drained_in_the_time_that_it_is_given(tmp_path: Path) -> None:
     async def body() -> None:
-        site = LocalSite(tmp_path / "lines")
-        try:
-            await site.runner.ensure(site.spec())
-            await site.becomes("ready")
+        async with cleared(LocalSite(tmp_path / "lines")) as site:
+            await site.begin()
             site.say("hold")
             await site.renew_runner()
-            async with asyncio.timeout(5):
+            # A box would have ten.
+            async with asyncio.timeout(8):
                 await site.runner.drain(ACME, within=timedelta(seconds=0.3))
             assert await site.runner.observe() == {}
-        finally:
-            await site.clear()
 
     asyncio.run(body())
 
 
 def test_line_that_never_answers_after_its_start_is_frozen(tmp_path: Path) -> None:
     async def body() -> None:
-        site = LocalSite(tmp_path / "lines")
-        site.runner = LocalRunner(
-            site.root,
-            clock=SystemClock(),
-            patience=replace(QUICK, starting=timedelta(seconds=0.3)),
-            program=(sys.executable, "-c", "import signal; signal.pause()"),
-        )
-        try:
+        program = (sys.executable, "-c", "import signal; signal.pause()")
+        patience = replace(QUICK, starting=timedelta(seconds=0.3))
+        async with cleared(LocalSite(tmp_path / "lines", program=program, patience=patience)) as site:
             await site.runner.ensure(site.spec())
             found = await site.becomes("frozen")
             assert found.process_id is not None
             assert found.address is None
-        finally:
-            await site.clear()
+
+    asyncio.run(body())
+
+
+def test_control_that_has_stood_still_takes_no_line_for_frozen(tmp_path: Path) -> None:
+    class Clock(SystemClock):
+        slept = 0.0
+
+        def monotonic(self) -> float:
+            return super().monotonic() + self.slept
+
+    async def body() -> None:
+        clock = Clock()
+        async with cleared(LocalSite(tmp_path / "lines", clock=clock)) as site:
+            await site.begin()
+            # As when the machine was suspended: nobody has asked meanwhile.
+            clock.slept = 3600.0
+            seen = await site.seen()
+            assert seen is not None
+            assert seen.state == "ready"
+
+    asyncio.run(body())
+
+
+def test_line_that_begins_to_listen_after_the_first_look_is_found_too(tmp_path: Path) -> None:
+    """Control was killed between the start of the process and its first answer, and wants the line no more."""
+
+    async def body() -> None:
+        async with cleared(LocalSite(tmp_path / "lines")) as site:
+            assert await site.runner.observe() == {}
+            other = LocalSite(site.root)
+            started = await other.begin()
+            await other.runner.close()
+            assert (await site.becomes("ready")).process_id == started.process_id
 
     asyncio.run(body())
 
 
 def test_line_that_does_not_listen_to_signals_is_killed_when_its_time_is_over(tmp_path: Path) -> None:
     async def body() -> None:
-        site = LocalSite(tmp_path / "lines")
-        site.say("deaf")
-        try:
-            await site.runner.ensure(site.spec())
-            found = await site.becomes("ready")
+        async with cleared(LocalSite(tmp_path / "lines")) as site:
+            site.say("deaf")
+            found = await site.begin()
             assert found.process_id is not None
             async with asyncio.timeout(SECONDS):
                 await site.runner.drain(ACME, within=timedelta(seconds=0.2))
             assert not is_alive(found.process_id)
-        finally:
-            await site.clear()
 
     asyncio.run(body())
 
@@ -203,12 +210,9 @@ def test_socket_that_nobody_listens_at_is_nobody(tmp_path: Path) -> None:
 
 def test_directories_of_lines_are_their_owners_alone(tmp_path: Path) -> None:
     async def body() -> None:
-        site = LocalSite(tmp_path / "lines")
-        try:
+        async with cleared(LocalSite(tmp_path / "lines")) as site:
             await site.runner.ensure(site.spec())
             for each in (site.root, site.root / ACME):
                 assert stat.S_IMODE(each.stat().st_mode) == 0o700
-        finally:
-            await site.clear()
 
     asyncio.run(body())

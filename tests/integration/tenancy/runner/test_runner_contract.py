@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from app.core.ids import LineId
-from tests.integration.tenancy.runner.runner_site import FakeSite, LocalSite, RunnerSite
+from tests.integration.tenancy.runner.runner_site import FakeSite, LocalSite, RunnerSite, cleared
 from tests.service.wait import until
 
 ACME = LineId("acme-1")
@@ -25,24 +25,14 @@ Opened = Callable[[], AbstractAsyncContextManager[RunnerSite]]
 @pytest.fixture(params=[LocalSite, FakeSite], ids=["local", "fake"])
 def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Opened:
     make: Callable[[Path], RunnerSite] = request.param
-
-    @asynccontextmanager
-    async def site() -> AsyncIterator[RunnerSite]:
-        found = make(tmp_path / "lines")
-        try:
-            yield found
-        finally:
-            await found.clear()
-
-    return site
+    return lambda: cleared(make(tmp_path / "lines"))
 
 
 def test_line_that_is_ensured_becomes_ready_and_the_same_again_changes_nothing(opened: Opened) -> None:
     async def body() -> None:
         async with opened() as site:
             assert await site.runner.observe() == {}
-            await site.runner.ensure(site.spec())
-            first = await site.becomes("ready")
+            first = await site.begin()
             await site.runner.ensure(site.spec())
             assert await site.seen() == first
             assert first.address is not None
@@ -55,8 +45,7 @@ def test_line_that_is_ensured_becomes_ready_and_the_same_again_changes_nothing(o
 def test_line_that_ends_by_itself_is_started_again_and_its_end_is_told(opened: Opened) -> None:
     async def body() -> None:
         async with opened() as site:
-            await site.runner.ensure(site.spec())
-            first = await site.becomes("ready")
+            first = await site.begin()
             await site.end_process()
             again = await site.becomes_another(first.process_id)
             assert again.restarts == 1
@@ -96,8 +85,7 @@ def test_line_that_lives_and_says_nothing_is_frozen_and_a_restart_brings_a_new_p
 ) -> None:
     async def body() -> None:
         async with opened() as site:
-            await site.runner.ensure(site.spec())
-            first = await site.becomes("ready")
+            first = await site.begin()
             await site.freeze()
             frozen = await site.becomes("frozen")
             assert (frozen.process_id, frozen.running) == (first.process_id, None)
@@ -111,8 +99,7 @@ def test_line_that_lives_and_says_nothing_is_frozen_and_a_restart_brings_a_new_p
 def test_drained_line_finishes_what_runs_and_is_not_started_again(opened: Opened) -> None:
     async def body() -> None:
         async with opened() as site:
-            await site.runner.ensure(site.spec())
-            await site.becomes("ready")
+            await site.begin()
             site.say("hold")
             draining = asyncio.create_task(site.runner.drain(ACME, within=LONG))
             seen = await site.becomes("draining")
@@ -129,8 +116,7 @@ def test_drained_line_finishes_what_runs_and_is_not_started_again(opened: Opened
 def test_line_that_is_not_done_when_its_time_is_over_is_ended_all_the_same(opened: Opened) -> None:
     async def body() -> None:
         async with opened() as site:
-            await site.runner.ensure(site.spec())
-            await site.becomes("ready")
+            await site.begin()
             site.say("hold")
             await site.runner.drain(ACME, within=SHORT)
             assert await site.runner.observe() == {}
@@ -141,8 +127,7 @@ def test_line_that_is_not_done_when_its_time_is_over_is_ended_all_the_same(opene
 def test_frozen_line_is_drained_by_ending_it(opened: Opened) -> None:
     async def body() -> None:
         async with opened() as site:
-            await site.runner.ensure(site.spec())
-            await site.becomes("ready")
+            await site.begin()
             await site.freeze()
             await site.runner.drain(ACME, within=SHORT)
             assert await site.runner.observe() == {}
@@ -153,8 +138,7 @@ def test_frozen_line_is_drained_by_ending_it(opened: Opened) -> None:
 def test_stopped_line_is_gone_at_once_and_can_be_had_again(opened: Opened) -> None:
     async def body() -> None:
         async with opened() as site:
-            await site.runner.ensure(site.spec())
-            first = await site.becomes("ready")
+            first = await site.begin()
             site.say("hold")
             await site.runner.stop(ACME)
             assert await site.runner.observe() == {}
@@ -168,8 +152,7 @@ def test_stopped_line_is_gone_at_once_and_can_be_had_again(opened: Opened) -> No
 def test_line_that_is_wanted_again_while_it_drains_is_started_anew(opened: Opened) -> None:
     async def body() -> None:
         async with opened() as site:
-            await site.runner.ensure(site.spec())
-            first = await site.becomes("ready")
+            first = await site.begin()
             site.say("hold")
             draining = asyncio.create_task(site.runner.drain(ACME, within=LONG))
             await site.becomes("draining")

@@ -36,14 +36,16 @@ HTTP_ONLY = {
     "internal_error": 500,
     "request_refused": 400,
     # What the load balancer answers itself.
-    "caller_denied": 403,
-    "request_too_slow": 408,
+    "caller_too_fast": 429,
     "front_failed": 500,
     "line_failed": 502,
     "control_unavailable": 503,
     "line_too_slow": 504,
 }
 DECIDED = {
+    "caller_denied": 403,
+    "request_too_slow": 408,
+    "caller_too_fast": 429,
     "item_version_conflict": 412,
     "policy_version_conflict": 412,
     "edition_feature_unavailable": 403,

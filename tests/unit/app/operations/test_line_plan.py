@@ -14,9 +14,9 @@ STATES: tuple[LineState, ...] = ("starting", "ready", "draining", "waiting", "fr
 NAMES = [LineId(f"acme-{number}") for number in range(1, 6)]
 
 
-def served(name: str, *lines: str, state: str = "ready") -> ServedInstance:
+def served(name: str, *lines: str, state: str = "ready", owner: str | None = None) -> ServedInstance:
     return ServedInstance(
-        instance_id=InstanceId(f"ins_{name}"),
+        instance_id=InstanceId(f"ins_{owner or name}"),
         name=name,
         state=state,  # type: ignore[arg-type]
         line_set="shared" if lines == ("shared-1",) else f"ins_{name}",

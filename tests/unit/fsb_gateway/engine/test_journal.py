@@ -33,6 +33,13 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "box.journal"
 
 
+@pytest.fixture
+def unsynced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hundreds of journals, one after the other: what is read back is the same, and no disk is waited for."""
+    for name in ("fsync", "fdatasync"):
+        monkeypatch.setattr(os, name, lambda descriptor: None)
+
+
 def fill(path: Path, clock: FakeClock, count: int = 3) -> list[int]:
     """Write some records; returns the file's size after each."""
     journal = Journal(path, clock=clock)
@@ -63,6 +70,7 @@ def test_same_id_with_other_content_is_refused(path: Path, clock: FakeClock) -> 
     journal.close()
 
 
+@pytest.mark.usefixtures("unsynced")
 def test_last_record_cut_at_any_byte_is_forgotten_and_the_rest_kept(
     path: Path, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -90,6 +98,7 @@ def test_zeros_after_the_last_record_are_cut_off(path: Path, clock: FakeClock, z
     assert path.stat().st_size == sizes[2]
 
 
+@pytest.mark.usefixtures("unsynced")
 def test_any_damaged_byte_before_the_last_record_stops_the_box(path: Path, clock: FakeClock) -> None:
     sizes = fill(path, clock)
     whole = path.read_bytes()
@@ -190,6 +199,7 @@ def test_group_is_synced_once_and_each_job_of_it_is_found(
     reopened.close()
 
 
+@pytest.mark.usefixtures("unsynced")
 def test_group_cut_at_any_byte_is_forgotten_as_a_whole(path: Path, clock: FakeClock) -> None:
     sizes = fill(path, clock, 2)
     journal = Journal(path, clock=clock)
@@ -284,6 +294,7 @@ def set_aside(path: Path) -> None:
             each.rename(each.with_name("aside " + each.name))
 
 
+@pytest.mark.usefixtures("unsynced")
 def test_total_outlives_a_journal_that_was_damaged_anywhere_and_set_aside(
     tmp_path: Path, clock: FakeClock
 ) -> None:

@@ -7,20 +7,15 @@ from dataclasses import replace
 from lb.front.model import FrontModel, Trust
 from lb.front.plan import Plan
 from lb.front.step import (
-    AddEntries,
     AddServer,
-    DropCertificate,
-    DropEntries,
-    ListHost,
-    PutAuthorities,
-    PutCertificate,
-    PutRevocationLists,
+    CertificateStep,
+    ChangeCertificate,
+    ChangeMap,
     RemoveServer,
-    ReplaceMap,
-    SetEntry,
+    ReplaceTrust,
+    ServerStep,
     SetWeight,
     Step,
-    UnlistHost,
 )
 
 
@@ -33,24 +28,27 @@ def carried_out(model: FrontModel, plan: Plan) -> FrontModel:
 
 def _trusted(before: Trust, step: Step) -> Trust:
     """HAProxy 2.6.12 falls over an exchange of authorities that follows a certificate that follows an exchange."""
-    if isinstance(step, PutAuthorities | PutRevocationLists):
+    if isinstance(step, ReplaceTrust):
         assert before != "spent", "HAProxy would end"
         return "exchanged"
-    touched = isinstance(step, PutCertificate | DropCertificate | ListHost | UnlistHost)
-    return "spent" if touched and before == "exchanged" else before
+    return "spent" if isinstance(step, CertificateStep) and before == "exchanged" else before
 
 
 def _after(model: FrontModel, step: Step, result: FrontModel) -> FrontModel:
     match step:
+        case ChangeMap():
+            return _with_map(model, step, result)
+        case ReplaceTrust(what="authorities"):
+            return replace(model, authorities=result.authorities)
+        case ReplaceTrust():
+            return replace(model, revocation_lists=result.revocation_lists)
         case SetWeight() | AddServer() | RemoveServer():
             return _with_server(model, step)
-        case AddEntries() | SetEntry() | DropEntries() | ReplaceMap():
-            return _with_map(model, step, result)
         case _:
             return _with_certificate(model, step, result)
 
 
-def _with_server(model: FrontModel, step: SetWeight | AddServer | RemoveServer) -> FrontModel:
+def _with_server(model: FrontModel, step: ServerStep) -> FrontModel:
     backend = model.backends[step.backend]
     servers = dict(backend.servers)
     match step:
@@ -65,43 +63,37 @@ def _with_server(model: FrontModel, step: SetWeight | AddServer | RemoveServer) 
     return replace(model, backends={**model.backends, step.backend: replace(backend, servers=servers)})
 
 
-def _with_map(
-    model: FrontModel, step: AddEntries | SetEntry | DropEntries | ReplaceMap, result: FrontModel
-) -> FrontModel:
+def _with_map(model: FrontModel, step: ChangeMap, result: FrontModel) -> FrontModel:
     entries, wanted = dict(model.maps[step.map]), result.maps[step.map]
-    match step:
-        case AddEntries():
+    match step.change:
+        case "add":
             assert not entries.keys() & set(step.keys), "HAProxy would have them twice"
             entries |= {key: wanted[key] for key in step.keys}
-        case SetEntry():
-            assert step.key in entries
-            entries[step.key] = wanted[step.key]
-        case DropEntries():
+        case "set":
+            assert entries.keys() >= set(step.keys)
+            entries |= {key: wanted[key] for key in step.keys}
+        case "drop":
             for key in step.keys:
                 del entries[key]
-        case ReplaceMap():
-            assert step.entries == len(wanted)
+        case "replace":
+            assert set(step.keys) == wanted.keys()
             entries = dict(wanted)
     return replace(model, maps={**model.maps, step.map: entries})
 
 
-def _with_certificate(model: FrontModel, step: Step, result: FrontModel) -> FrontModel:
+def _with_certificate(model: FrontModel, step: CertificateStep, result: FrontModel) -> FrontModel:
     certificates, hosts = dict(model.certificates), dict(model.hosts)
     match step:
-        case PutCertificate():
-            assert step.is_new == (step.name not in certificates)
-            certificates[step.name] = result.certificates[step.name]
-        case DropCertificate():
+        case ChangeCertificate(change="drop"):
             assert step.name not in hosts, "HAProxy keeps what a list refers to"
             del certificates[step.name]
-        case ListHost():
+        case ChangeCertificate():
+            assert (step.change == "add") == (step.name not in certificates)
+            certificates[step.name] = result.certificates[step.name]
+        case _ if step.host is None:
+            del hosts[step.name]
+        case _:
             assert step.name in certificates
             assert step.name not in hosts
             hosts[step.name] = step.host
-        case UnlistHost():
-            del hosts[step.name]
-        case PutAuthorities():
-            return replace(model, authorities=result.authorities)
-        case PutRevocationLists():
-            return replace(model, revocation_lists=result.revocation_lists)
     return replace(model, certificates=certificates, hosts=hosts)

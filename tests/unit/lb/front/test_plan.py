@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 from ipaddress import ip_network
 
@@ -13,14 +14,11 @@ from lb.front.plan import Plan, make_plan
 from lb.front.render import render
 from lb.front.state import FrontState
 from lb.front.step import (
-    AddEntries,
     AddServer,
-    DropEntries,
-    PutAuthorities,
-    PutCertificate,
+    ChangeCertificate,
+    ChangeMap,
     RemoveServer,
-    ReplaceMap,
-    SetEntry,
+    ReplaceTrust,
     SetWeight,
     Step,
 )
@@ -52,6 +50,15 @@ def steps_of(before: FrontState, after: FrontState) -> tuple[Step, ...]:
     return plan.steps
 
 
+def changes(steps: Sequence[Step], change: str, map_: str | None = None) -> list[int]:
+    """Places of the steps that change maps so; of one map, or of all."""
+    return [
+        number
+        for number, step in enumerate(steps)
+        if isinstance(step, ChangeMap) and step.change == change and map_ in {None, step.map}
+    ]
+
+
 TWO = state(line(1), line(2))
 
 
@@ -77,7 +84,7 @@ def test_a_line_out_of_service_gets_weight_zero_and_keeps_no_sticky_caller() -> 
     steps = steps_of(TWO, state(line(1, in_service=False), line(2)))
     assert set(steps) == {
         SetWeight(backend="ins_acme", server="l1", weight=0),
-        DropEntries(map="sticky.map", keys=("ins_acme|1",)),
+        ChangeMap(map="sticky.map", change="drop", keys=("ins_acme|1",)),
     }
 
 
@@ -134,9 +141,9 @@ def test_more_rules_than_group_backends_are_a_reload_that_makes_spare_ones_again
 def test_a_rule_takes_effect_by_one_entry_after_everything_it_leads_to() -> None:
     ruled = state(line(1), line(2), known=instance(rules=rules("erp")))
     steps = steps_of(TWO, ruled)
-    flip = steps.index(AddEntries(map="rule.map", keys=("ins_acme",)))
-    before = {step.map for step in steps[:flip] if isinstance(step, AddEntries)}
-    assert {"rule_mask.map", "rule_text.map"} <= before
+    flip = steps.index(ChangeMap(map="rule.map", change="add", keys=("ins_acme",)))
+    for name in ("rule_mask.map", "rule_text.map"):
+        assert min(changes(steps, "add", name)) < flip
     assert any(isinstance(step, SetWeight) for step in steps[:flip])
 
 
@@ -144,11 +151,8 @@ def test_changed_rules_drop_the_old_ones_after_the_new_ones_are_in_force() -> No
     first = state(line(1), line(2), known=instance(rules=rules("erp")))
     second = state(line(1), line(2), known=instance(rules=rules("erp", to=2)))
     steps = steps_of(first, second)
-    flips = [
-        number for number, step in enumerate(steps) if isinstance(step, SetEntry) and step.map == "rule.map"
-    ]
-    drops = [number for number, step in enumerate(steps) if isinstance(step, DropEntries)]
-    adds = [number for number, step in enumerate(steps) if isinstance(step, AddEntries)]
+    flips = changes(steps, "set", "rule.map")
+    drops, adds = changes(steps, "drop"), changes(steps, "add")
     if flips:
         assert max(adds) < flips[0] < min(drops)
     ups = [number for number, step in enumerate(steps) if isinstance(step, SetWeight) and step.weight > 0]
@@ -158,12 +162,25 @@ def test_changed_rules_drop_the_old_ones_after_the_new_ones_are_in_force() -> No
 
 def test_a_great_change_of_a_map_is_made_at_once() -> None:
     many = tuple(ip_network(f"10.{number // 256}.{number % 256}.0/24") for number in range(600))
-    assert steps_of(replace(TWO, denied=many), TWO) == (ReplaceMap(map="denied.map", entries=0),)
+    (drop,) = steps_of(replace(TWO, denied=many), TWO)
+    assert str(drop) == "denied.map: drop 10.0.0.0/24, 10.0.1.0/24, 10.0.10.0/24 and 597 more"
+    shared = {**TWO.line_sets, "shared": replace(TWO.line_sets["ins_acme"], key="shared")}
+    known = [instance(f"firm{number}") for number in range(201)]
+
+    def all_at(key: str) -> FrontState:
+        moved = {each.instance_id: replace(each, line_set=key) for each in known}
+        return replace(TWO, line_sets=shared, instances=moved)
+
+    (moved,) = steps_of(all_at("shared"), all_at("ins_acme"))
+    assert str(moved) == "backend.map: replace by 201 entries"
 
 
 def test_certificates_and_authorities_change_by_steps() -> None:
     changed = replace(TWO, default_pem=pem(1), authorities={"a": authority(0)[0]})
-    assert steps_of(TWO, changed) == (PutCertificate(name="default.pem", is_new=False), PutAuthorities())
+    assert steps_of(TWO, changed) == (
+        ChangeCertificate(name="default.pem", change="renew"),
+        ReplaceTrust(what="authorities"),
+    )
 
 
 def test_authorities_are_not_exchanged_again_once_a_certificate_followed_them() -> None:

@@ -10,7 +10,7 @@ from app.core.json import dump_json, load_object
 from lb.rule.rule import HeaderMatch, Maintenance, Match, Rule, RuleSet, ToLines
 from tenancy.rule.document import describe_rules, read_rules
 
-names = st.from_regex(r"[a-z0-9-]{1,40}", fullmatch=True)
+names = st.text("az09-", min_size=1, max_size=4)
 matches = st.builds(
     Match,
     path_prefix=st.none() | st.text(max_size=20).map(lambda text: "/" + text),
@@ -28,7 +28,7 @@ actions = st.builds(Maintenance, retry_after_seconds=st.integers(1, 86400)) | st
 networks = st.sampled_from(["192.0.2.0/24", "198.51.100.7/32", "2001:db8::/32", "::1/128"]).map(ip_network)
 rule_sets = st.builds(
     RuleSet,
-    rules=st.lists(st.builds(Rule, name=names, match=matches, action=actions), max_size=5).map(tuple),
+    rules=st.lists(st.builds(Rule, name=names, match=matches, action=actions), max_size=3).map(tuple),
     sources=st.dictionaries(names, st.lists(networks, max_size=4).map(tuple), max_size=3),
 )
 

@@ -154,9 +154,10 @@ def running_edge(*, balancers: int = 1) -> Iterator[Edge]:
         shutil.rmtree(home, ignore_errors=True)
 
 
-def real_authority(subject: str = "CN=ACME CA,O=ACME") -> Issued:
-    """One that is valid by the real time, which HAProxy goes by."""
-    return make_authority(subject, not_before=NOW - 30 * DAY)
+def real_authority(subject: str = "CN=ACME CA,O=ACME", *, ends: datetime = NOW + YEAR) -> Issued:
+    """One that has been valid since thirty days ago by the real time, which HAProxy goes by."""
+    begun = NOW - 30 * DAY
+    return make_authority(subject, not_before=begun, lasts=ends - begun)
 
 
 def real_client(

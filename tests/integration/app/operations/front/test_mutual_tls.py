@@ -15,6 +15,7 @@ from tests.api.site import Instance, good
 from tests.integration.app.operations.front.edge import (
     DAY,
     NOW,
+    SOON,
     Answer,
     Edge,
     pin,
@@ -182,6 +183,45 @@ def test_nobody_comes_in_by_an_authority_whose_list_has_run_out(edge: Edge) -> N
     removed = shop.admin("DELETE", f"/revocation-lists/{shown[0]['authority']}")
     assert removed.status_code == 204
     wait_until(lambda: edge.call(path, client=client).status == 200, "nobody to ask for a list")
+
+
+def test_nobody_comes_in_by_an_authority_that_has_run_out_until_it_is_renewed(edge: Edge) -> None:
+    depot = edge.site.add_instance("dedicated", "depot")
+    path = "/depot/api/v1/items"
+    authority = real_authority("CN=Depot CA", ends=datetime.now(UTC) + timedelta(seconds=6))
+    client = real_client(authority, "CN=till")
+    pin(depot, authority, subject="CN=till")
+    good(depot.admin("PUT", "/revocation-lists", {"list": _list_of(authority)}))
+    for mode in ("any", "all"):
+        put_policy(edge, depot, mode, "certificate", "basic")
+        # With `all`, the right user name and secret come with the certificate, and do not help.
+        auth = depot.auth if mode == "all" else None
+        missing = (403, "certificate_missing") if mode == "all" else (401, "credentials_missing")
+        wait_until(lambda: said(edge.call(path, auth=auth)) == missing, "the line to know the policy")  # noqa: B023
+        outdated = (403, "certificate_outdated")
+        wait_until(
+            lambda: said(edge.call(path, client=client, auth=auth)) == outdated,  # noqa: B023
+            "the authority to have run out",
+            deadline=SOON,
+        )
+    pin(depot, renew(authority, not_before=NOW - DAY), subject="CN=till")
+    wait_until(
+        lambda: edge.call(path, client=client, auth=depot.auth).status == 200, "the renewed one to be known"
+    )
+    edge.wait_in_step()
+
+
+def test_authority_that_has_run_out_is_refused_and_the_front_left_alone(edge: Edge, acme: Instance) -> None:
+    edge.wait_in_step()
+    before = edge.report()
+    client_id = good(acme.admin("GET", "/clients"))[0]["client_id"]
+    ended = real_authority("CN=Ended CA", ends=datetime.now(UTC) - timedelta(seconds=1))
+    body = {"certificate": ended.pem, "subject": "CN=erp,O=ACME"}
+    answer = acme.admin("POST", f"/clients/{client_id}/certificates", body)
+    assert (answer.status_code, answer.json()["code"]) == (422, "certificate_expired")
+    edge.wait_in_step()
+    after = edge.report()
+    assert (after["applied"], after["release"]) == (before["applied"], before["release"])
 
 
 def test_kept_connections_are_judged_by_what_holds_now_not_at_their_handshake(edge: Edge) -> None:

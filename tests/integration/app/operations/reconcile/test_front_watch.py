@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from app.operations.front.keeper import FrontsReport
 from app.operations.front.kept_front import FrontReport
 from app.operations.reconcile.front_watch import FrontView, FrontWatch
+from lb.front.settings import FrontSettings
 from tests.service.front_site import ACME, FrontSite, running_front
 from tests.service.wait import wait_until
 
@@ -70,3 +72,20 @@ def test_load_balancer_that_is_gone_is_sick_by_three_witnesses(front: FrontSite)
     assert (view.lines, view.observation.verdict) == (None, "bad")
     assert [each.witness for each in view.observation.evidence] == ["runtime", "health", "master"]
     assert view.observation.cures == ()
+
+
+class BrokenSettings(FrontSettings):
+    """Nobody has foreseen what happens when this load balancer is asked."""
+
+    @property
+    def runtime_socket(self) -> Path:
+        raise RuntimeError("a defect of ours")
+
+
+def test_load_balancer_that_cannot_be_asked_at_all_hides_no_other_part(front: FrontSite) -> None:
+    known = front.settings
+    broken = BrokenSettings(directory=known.directory, binds=known.binds, health=known.health, name="lb2")
+    reports = FrontsReport(desired=None, problem=None, fronts=())
+    views = asyncio.run(FrontWatch([broken, known], lambda: reports).look())
+    assert [each.name for each in views] == ["lb2", known.name]
+    assert (views[0].lines, views[0].observation.verdict) == (None, "unknown")

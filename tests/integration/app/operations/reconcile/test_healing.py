@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import anyio.lowlevel
 import pytest
 
 from app.container import Platform
 from app.core.ids import LineId
 from app.core.net import NetError
+from app.operations.reconcile.healer import Healer
 from app.operations.reconcile.past import Rails
 from tenancy.line_file import LINES_DIRECTORY
 from tests.api.site import Instance, good, refused
@@ -24,15 +28,31 @@ from tests.service.wait import wait_until
 
 SOON = timedelta(seconds=150)
 RAILS = Rails(
-    patience=timedelta(seconds=2),
-    healing_patience=timedelta(seconds=20),
-    healing_most=timedelta(seconds=40),
+    patience=timedelta(seconds=1),
     recovery=timedelta(seconds=90),
-    settled=timedelta(seconds=2),
-    warm_up=timedelta(seconds=2),
+    settled=timedelta(seconds=1),
+    warm_up=timedelta(seconds=1),
 )
-"""A busy machine needs long for the start of a line; only the line that never starts is waited for to the end."""
+"""A busy machine needs long for the start of a line."""
+IMPATIENT = replace(RAILS, healing_patience=timedelta(seconds=2), healing_most=timedelta(seconds=6))
+"""With a line that never starts."""
+_ASK_EVERY_SECONDS = 0.1
+T = TypeVar("T")
 pytestmark = pytest.mark.timeout(400)
+
+
+def now_and_then(look: Callable[[], T | None]) -> Callable[[], T | None]:
+    """Whoever asks this process all the time keeps it from healing."""
+    asked_at = 0.0
+
+    def ask() -> T | None:
+        nonlocal asked_at
+        if time.monotonic() - asked_at < _ASK_EVERY_SECONDS:
+            return None
+        asked_at = time.monotonic()
+        return look()
+
+    return ask
 
 
 class QuickPlatform(Platform):
@@ -55,7 +75,7 @@ class HealedSite(LineSite):
             found = self.lines(instance).get(line, {})
             return found if all(found.get(name) == value for name, value in wanted.items()) else None
 
-        return wait_until(look, f"{line} to be {wanted}", deadline=SOON)
+        return wait_until(now_and_then(look), f"{line} to be {wanted}", deadline=SOON)
 
     def healer(self) -> dict[str, Any]:
         return dict(good(self.admin("GET", "/reconcile")))
@@ -69,7 +89,7 @@ class HealedSite(LineSite):
             found = self.part(key)
             return found if all(found.get(name) == value for name, value in wanted.items()) else None
 
-        return wait_until(look, f"{key} to be {wanted}", deadline=SOON)
+        return wait_until(now_and_then(look), f"{key} to be {wanted}", deadline=SOON)
 
     def journal(self, part: str) -> list[dict[str, Any]]:
         """Oldest first."""
@@ -89,7 +109,7 @@ class HealedSite(LineSite):
                 outcome != "open" for _, _, outcome in found
             )
 
-        wait_until(look, f"{part} to have seen {actions}", deadline=SOON)
+        wait_until(now_and_then(look), f"{part} to have seen {actions}", deadline=SOON)
 
     def freeze(self, instance: Instance, line: str) -> int:
         pid = int(self.until(instance, line, state="ready")["process_id"])
@@ -127,6 +147,16 @@ def twin(site: HealedSite) -> Instance:
         site.until(twin, line, state="ready")
         site.until_part(f"line:{line}", verdict="ok", reason="healthy")
     return twin
+
+
+@contextmanager
+def impatient(healer: Healer) -> Iterator[None]:
+    """It waits for no runner."""
+    healer._rails = IMPATIENT
+    try:
+        yield
+    finally:
+        healer._rails = RAILS
 
 
 @contextmanager
@@ -210,8 +240,9 @@ def test_line_in_a_crash_loop_is_left_to_its_runner_and_then_to_a_person(
     count = len(site.actions("line:twin-1"))
     directory = site.settings.data_dir / LINES_DIRECTORY / "twin-1"
     (directory / "line.json").chmod(0o644)
-    os.kill(before["process_id"], signal.SIGKILL)
-    site.until_part("line:twin-1", reason="frozen")
+    with impatient(site.platform.healer):
+        os.kill(before["process_id"], signal.SIGKILL)
+        site.until_part("line:twin-1", reason="frozen")
     done = site.actions("line:twin-1")[count:]
     assert ("restart", "sick", "open") not in done
     assert [action for action, _, _ in done] == ["take_out", "call_human"]
@@ -233,7 +264,7 @@ def test_replaced_line_has_a_new_process_and_what_it_serves(site: HealedSite, tw
     assert keeper is not None
     marker = site.settings.data_dir / LINES_DIRECTORY / "twin-2" / "left-over"
     marker.write_text("x")
-    site.run(keeper.replace(LineId("twin-2")))
+    site.run(keeper.replace(LineId("twin-2"), anyio.lowlevel.checkpoint))
     wait_until(lambda: site.lines(twin)["twin-2"]["process_id"] not in (None, before["process_id"]), "it")
     site.until(twin, "twin-2", state="ready")
     assert not marker.exists()

@@ -124,12 +124,10 @@ def test_it_is_looked_at_now_and_then_and_mended(
     assert len(front.applied) == 2
 
 
-def test_failure_is_said_and_tried_again_ever_more_rarely(
-    keeper: KeptFront, front: FakeFront, clock: FakeClock
-) -> None:
-    front.answer = refuse(HaproxyUnavailable("HAProxy does not answer."))
+def pauses_between_attempts(keeper: KeptFront, clock: FakeClock, attempts: int) -> list[float]:
+    """Seconds from each attempt that fails to the next one."""
     pauses = []
-    for _ in range(8):
+    for _ in range(attempts):
         keeper.keep(wanted())
         assert not keeper.report.in_step
         waited = 0.0
@@ -137,6 +135,22 @@ def test_failure_is_said_and_tried_again_ever_more_rarely(
             clock.advance(timedelta(seconds=0.25))
             waited += 0.25
         pauses.append(waited)
+    return pauses
+
+
+def test_reload_that_does_not_come_up_is_tried_again_more_rarely_still(
+    keeper: KeptFront, front: FakeFront, clock: FakeClock
+) -> None:
+    front.answer = refuse(FrontNotReloaded("It did not come up."))
+    assert pauses_between_attempts(keeper, clock, 12)[-1] == 300
+    assert keeper.is_due(wanted(2)), "what is new is tried at once"
+
+
+def test_failure_is_said_and_tried_again_ever_more_rarely(
+    keeper: KeptFront, front: FakeFront, clock: FakeClock
+) -> None:
+    front.answer = refuse(HaproxyUnavailable("HAProxy does not answer."))
+    pauses = pauses_between_attempts(keeper, clock, 8)
     assert pauses == sorted(pauses)
     assert (pauses[0], pauses[-1]) == (0.5, 10)
     assert (keeper.report.problem, keeper.report.running) == ("haproxy_unavailable", False)

@@ -30,14 +30,14 @@ def test_two_of_a_pair_know_each_other() -> None:
 
 
 def test_one_alone_has_no_peers_and_says_where_else_it_listens() -> None:
-    text = "lb1=*:443 redirect=*:80 plain=127.0.0.1:8080 health=127.0.0.1:8404 peer=127.0.0.1:10000"
+    text = "lb1=*:443 redirect=*:80 plain=127.0.0.1:8080 health=127.0.0.1:8404 peer=127.0.0.1:10000 calls=50"
     (alone,) = read_fronts(text, folder=FOLDER)
     assert [(each.kind, each.address) for each in alone.binds] == [
         ("tls", "*:443"),
         ("redirect", "*:80"),
         ("plain", "127.0.0.1:8080"),
     ]
-    assert (alone.health, alone.peers) == ("127.0.0.1:8404", ())
+    assert (alone.health, alone.peers, alone.limits.address_calls) == ("127.0.0.1:8404", (), 50)
 
 
 @pytest.mark.parametrize(
@@ -56,6 +56,9 @@ def test_one_alone_has_no_peers_and_says_where_else_it_listens() -> None:
         "lb/../1=127.0.0.1:443",
         "lb1=127.0.0.1:443 health=$HOME",
         "lb1=127.0.0.1:443'",
+        "lb1=127.0.0.1:443 calls=0",
+        "lb1=127.0.0.1:443 calls=٣",
+        "lb1=127.0.0.1:443 calls=5}",
     ],
 )
 def test_what_is_not_written_like_that_is_refused(text: str) -> None:

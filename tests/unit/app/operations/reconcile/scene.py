@@ -7,7 +7,8 @@ from typing import Any
 
 from app.operations.reconcile.observation import Evidence, Observation, Subject, SubjectKind, Verdict
 from app.operations.reconcile.past import Past, Rails
-from app.operations.reconcile.plan import Decision, Situation, make_plan
+from app.operations.reconcile.plan import Decision, make_plan
+from app.operations.reconcile.situation import Situation
 
 NOW = datetime(2026, 3, 10, 9, 0, tzinfo=UTC)
 LONG_AGO = NOW - timedelta(days=1)

@@ -161,9 +161,9 @@ def test_part_under_change_is_not_touched() -> None:
         ({"has_lease": False}, "no_lease"),
         ({"watching_since": None}, "warming_up"),
         ({"watching_since": NOW - 4 * SECOND}, "warming_up"),
-        ({"paused": frozenset({"all"})}, "paused"),
-        ({"paused": frozenset({"group:acme"})}, "paused"),
-        ({"paused": frozenset({"line:acme-1"})}, "paused"),
+        ({"pauses": {"all": None}}, "paused"),
+        ({"pauses": {"group:acme": None}}, "paused"),
+        ({"pauses": {"line:acme-1": None}}, "paused"),
     ],
 )
 def test_what_holds_the_healer_back_is_said_beside_what_it_would_do(
@@ -175,7 +175,7 @@ def test_what_holds_the_healer_back_is_said_beside_what_it_would_do(
 
 
 def test_pause_of_something_else_holds_nothing_back() -> None:
-    assert decide(sick("acme-1"), TWIN, paused=frozenset({"line:acme-2", "group:beta"}))[0] == "take_out"
+    assert decide(sick("acme-1"), TWIN, pauses={"line:acme-2": None, "group:beta": None})[0] == "take_out"
 
 
 def test_second_sick_part_of_a_group_waits() -> None:
