@@ -213,7 +213,7 @@ def _plan(scene: FrontScene[object], wish: Wish, rate: float, most: int | None) 
         kinds=(wish.kind,),
         asks=wish.asks,
         attempts=TRIES,
-        # As `Retry-After` asks: a line that goes on after it was frozen has much to catch up with in its first moment.
+        # Less than `Retry-After` asks for (2 s and more): without any pause both tries meet the same full line.
         retry_pause_seconds=1.0,
         # As long as the slowest machine takes: a request fails if it is not answered, not if it waits.
         timeout_seconds=60.0,
