@@ -89,7 +89,8 @@ class Platform(PlatformServices):
         self.line_keeper, self.fronts = self._make_line_keeper(), self._make_front_keeper()
         await self._start_gateway()
         instance_ids = await to_thread.run_sync(self.directory.load)
-        await self.follow_denied()
+        with carry_on("denied_not_followed"):
+            await self.follow_denied()
         for line_id in self.directory.lines():
             self.line(line_id)
         await self.runner.take_over()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
@@ -13,7 +12,7 @@ from typing import Final, Self
 from app.core.clock import Clock
 from app.core.lock import make_private
 from app.core.open_file import raise_open_files
-from app.core.process import Supervised
+from app.core.process import WOPS, Supervised
 from app.settings import Settings
 from fsb_gateway.client import FsbClient
 from fsb_gateway.error import FsbUnavailable
@@ -69,7 +68,6 @@ class SupervisedGateway:
 
 
 def _command(settings: Settings) -> Sequence[str]:
-    # -P: modules are not looked for in whatever directory this is.
-    program = (sys.executable, "-P", "-m", "app.cli", "fsb", "serve")
+    program = (*WOPS, "fsb", "serve")
     where = ("--data-dir", str(settings.data_dir.resolve()), "--log-level", settings.log_level)
     return (*program, *where, "--supervisor", str(os.getpid()))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
 
 from app.core.db import Database
 from app.core.ids import LineId
@@ -25,6 +27,9 @@ from tenancy.line.service import LineService
 from tenancy.line_file import line_directory
 from tenancy.operation import repository as operations
 from tenancy.runner.port import LineSeen
+
+_GATEWAY_WITHIN: Final = timedelta(seconds=1.5)
+"""Less than `healer.ASK_WITHIN`: boxes of a gateway that hangs are known, and how they are is not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +59,7 @@ def make_healer(settings: Settings, services: HealerServices, *, rails: Rails) -
         HealerParts(
             lines=LineWatch(_line_parts(settings, services), clock=clock),
             fronts=fronts,
-            boxes=services.boxes.control.list_boxes,
+            boxes=lambda: services.boxes.control.list_boxes(within=_GATEWAY_WITHIN),
             busy=lambda: db.read(operations.list_busy_objects),
             pauses=services.reconcile.list_pauses,
             alarms=lambda: frozenset(each.part for each in services.reconcile.list_alarms()),

@@ -119,15 +119,24 @@ class LineDrain:
 
     Args:
         interval: between two checks of the front, in seconds.
+        last: seconds without a request, after which nobody has one left.
     """
 
     def __init__(
-        self, gate: RequestGate, name: SocketName, ending: Ending, *, interval: float, clock: Clock
+        self,
+        gate: RequestGate,
+        name: SocketName,
+        ending: Ending,
+        *,
+        interval: float,
+        clock: Clock,
+        last: float = _LAST_SECONDS,
     ) -> None:
         self._gate = gate
         self._name = name
         self._ending = ending
         self._interval = interval
+        self._last = last
         self._clock = clock
         self._since = clock.monotonic()
 
@@ -157,7 +166,7 @@ class LineDrain:
         return not self._gate.running or (is_shown and self._gate.last_at > self._since)
 
     def _has_left(self) -> bool:
-        return not self._gate.running and self._quiet() >= _LAST_SECONDS
+        return not self._gate.running and self._quiet() >= self._last
 
     def _is_missed(self) -> bool:
         """Something runs, and the front must not take the line for dead."""

@@ -127,10 +127,8 @@ class PlatformServices:
         self.hosts = HostService(db, key=storage.seal_key, proof=HostProof(settings.front_authorities))
         self.denied = DeniedNetworkService(db)
         told = settings.data_dir.resolve() / LINES_DIRECTORY if settings.lines == "processes" else None
-        denials = PlatformDenials(
-            self.instances.last_change, self.denied.list_denials, lines=told, clock=clock
-        )
-        self.denied_book = DeniedBook(denials, clock=clock)
+        denials = PlatformDenials(self.instances.last_change, self.denied.list_denials, clock=clock)
+        self.denied_book = DeniedBook(denials, clock=clock, lines=told)
         self.lines = LineService(db)
         routed = RoutedLines(self.lines)
         self.rules = RuleService(db, clients=self.clients.list_clients, lines=routed.of_instance)

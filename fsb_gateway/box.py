@@ -9,14 +9,13 @@ import asyncio
 import logging
 import os
 import socket
-import sys
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Final, Literal
 
 from app.core.clock import Clock
-from app.core.process import Process, Supervised
+from app.core.process import WOPS, Process, Supervised
 from app.core.process_identity import is_connected, open_peer, start_ticks
 from fsb_gateway.box_driver import BoxSpec
 from fsb_gateway.carrier.socket_path import short_path
@@ -26,8 +25,7 @@ from fsb_gateway.process.frame import PROTOCOL, FrameBuffer, Identity, decode_fr
 
 _log = logging.getLogger(__name__)
 
-# -P: modules are not looked for in whatever directory this is.
-PROGRAM: Final = (sys.executable, "-P", "-m", "app.cli", "fsb", "box")
+PROGRAM: Final = (*WOPS, "fsb", "box")
 # As long as one that is stopped may finish what it has (`app.core.process`).
 _STOP_GRACE: Final = timedelta(seconds=10)
 # A process accepts at once, unless it has stopped.

@@ -18,7 +18,7 @@ from typing import Final
 from app.core.clock import Clock
 from app.core.process import Manner, Process, Supervised, run_program
 from app.core.process_identity import is_alive, open_peer, running, words_of
-from lb.errors import excerpt
+from lb.errors import HaproxyUnavailable, excerpt
 from lb.front.settings import FrontSettings
 
 CHECK_WITHIN: Final = timedelta(seconds=20)
@@ -69,16 +69,29 @@ def supervised_haproxy(settings: FrontSettings, *, clock: Clock, log_file: Path 
 
 
 async def find_haproxy(settings: FrontSettings, *, clock: Clock) -> Process | None:
-    """The master that is there; one that has just begun, also anew as with every reload, is waited for."""
-    until = clock.monotonic() + _ASK_SECONDS
+    """The master that is there; one that has just begun, also anew as with every reload, is waited for.
+
+    Raises:
+        HaproxyUnavailable: there is one that does not listen in time; a second one would own the front, too.
+    """
+    until = clock.monotonic() + CHECK_WITHIN.total_seconds()
     while True:
         found = await asyncio.to_thread(_listening, settings)
         if found is not None:
             return Process(*found, manner=_manner())
-        is_there = await asyncio.to_thread(running, lambda words: _is_master(settings, words))
-        if not is_there or clock.monotonic() >= until:
+        masters = await asyncio.to_thread(_masters, settings)
+        if not masters:
             return None
+        if clock.monotonic() >= until:
+            raise HaproxyUnavailable(
+                f"The master of {settings.name} (process {masters[0]}) does not listen at its socket."
+            )
         await asyncio.sleep(_ASK_AGAIN_SECONDS)
+
+
+def haproxy_processes(settings: FrontSettings) -> list[int]:
+    """The numbers of a front's processes, masters and workers, for people; never to be signalled. Blocking."""
+    return running(lambda words: _is_haproxy(settings, words))
 
 
 def start_command(settings: FrontSettings) -> Sequence[str]:
@@ -105,11 +118,23 @@ def _listening(settings: FrontSettings) -> tuple[int, int] | None:
         except (OSError, OverflowError):
             return None
     # It lives afterwards, so that the number was its own when its words were read.
-    if _is_master(settings, words_of(pid)) and is_alive(descriptor):
+    if _is_haproxy(settings, words_of(pid)) and is_alive(descriptor):
         return descriptor, pid
     os.close(descriptor)
     return None
 
 
-def _is_master(settings: FrontSettings, words: Sequence[str]) -> bool:
+def _masters(settings: FrontSettings) -> list[int]:
+    """Those that lead a session: a worker has the words of its master, and may outlive it."""
+    return [pid for pid in haproxy_processes(settings) if _leads_session(pid)]
+
+
+def _leads_session(pid: int) -> bool:
+    try:
+        return os.getsid(pid) == pid
+    except ProcessLookupError:
+        return False
+
+
+def _is_haproxy(settings: FrontSettings, words: Sequence[str]) -> bool:
     return "-W" in words and str(settings.configuration) in words

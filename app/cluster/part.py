@@ -17,7 +17,7 @@ from typing import Final
 
 from app.core.clock import Clock
 from app.core.process import Manner, Process, Supervised
-from app.core.process_identity import open_peer, open_running
+from app.core.process_identity import open_peer, open_running, running
 from fsb_gateway.carrier.socket_path import short_path
 
 _CONNECT_SECONDS: Final = 1.0
@@ -29,15 +29,16 @@ class PartSign:
 
     Attributes:
         socket: where it listens as soon as it serves.
-        words: stand among its program and arguments.
+        is_meant: whether program and arguments of a process are this part's.
     """
 
     socket: Path
-    words: frozenset[str]
+    is_meant: Callable[[Sequence[str]], bool]
 
-    def is_meant(self, words: Sequence[str]) -> bool:
-        """Whether program and arguments of a process are this part's."""
-        return self.words.issubset(words)
+    def processes(self) -> list[int]:
+        """The numbers of its processes, for people; never to be signalled. Blocking."""
+        listener = listener_of(self.socket)
+        return sorted({*running(self.is_meant), *(() if listener is None else (listener,))})
 
 
 def supervised_part(

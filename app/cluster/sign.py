@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -11,38 +10,42 @@ from typing import Final
 from app.cluster import mariadb
 from app.cluster.part import PartSign
 from app.cluster.place import ClusterPlace
+from app.core.process import WOPS
 from app.core.process_identity import running, words_of
 from app.gateway_process import CONTROL_SOCKET
 from tenancy.line_file import LINES_DIRECTORY
 
-# -P: modules are not looked for in whatever directory this is.
-WOPS: Final = (sys.executable, "-P", "-m", "app.cli")
+_PROGRAM: Final = WOPS[-1]
+_BOX: Final = ("fsb", "box")
 
 
 def database_sign(place: ClusterPlace) -> PartSign:
     """Of the database server."""
-    return PartSign(socket=place.database_socket, words=frozenset({mariadb.data_option(place)}))
+    option = mariadb.data_option(place)
+    return PartSign(socket=place.database_socket, is_meant=lambda words: option in words)
 
 
 def gateway_sign(place: ClusterPlace) -> PartSign:
     """Of the gateway."""
-    return PartSign(socket=place.settings.box_dir / CONTROL_SOCKET, words=_wops(place, "fsb", "serve"))
+    socket = place.settings.box_dir / CONTROL_SOCKET
+    return PartSign(socket=socket, is_meant=partial(_is_wops, place, ("fsb", "serve")))
 
 
 def control_sign(place: ClusterPlace) -> PartSign:
     """Of control."""
-    return PartSign(socket=place.settings.control_socket, words=_wops(place, "cluster", "control"))
+    is_meant = partial(_is_wops, place, ("cluster", "control"))
+    return PartSign(socket=place.settings.control_socket, is_meant=is_meant)
 
 
 def is_box(place: ClusterPlace, words: Sequence[str]) -> bool:
     """Whether program and arguments of a process are those of a box."""
-    return _wops(place, "fsb", "box").issubset(words)
+    return _is_wops(place, _BOX, words)
 
 
 def box_processes(place: ClusterPlace) -> dict[str, int]:
     """The numbers of the processes of boxes, for people; never to be signalled. Blocking."""
-    found = ((words_of(pid), pid) for pid in running(partial(is_box, place)))
-    return {words[words.index("box") + 1]: pid for words, pid in found if "box" in words[:-1]}
+    found = ((_arguments(words_of(pid)), pid) for pid in running(partial(is_box, place)))
+    return {words[len(_BOX)]: pid for words, pid in found if len(words) > len(_BOX)}
 
 
 def is_line(place: ClusterPlace, words: Sequence[str]) -> bool:
@@ -51,5 +54,12 @@ def is_line(place: ClusterPlace, words: Sequence[str]) -> bool:
     return len(words) > 1 and words[-2] == "line" and Path(words[-1]).parent == root
 
 
-def _wops(place: ClusterPlace, *command: str) -> frozenset[str]:
-    return frozenset({"app.cli", *command, str(place.data_dir)})
+def _is_wops(place: ClusterPlace, command: Sequence[str], words: Sequence[str]) -> bool:
+    """Whether it is that command, word by word: what comes behind may be named like another one."""
+    given = _arguments(words)
+    return tuple(given[: len(command)]) == tuple(command) and str(place.data_dir) in given[len(command) :]
+
+
+def _arguments(words: Sequence[str]) -> Sequence[str]:
+    """What a process of ours was told; nothing if it is none."""
+    return words[words.index(_PROGRAM) + 1 :] if _PROGRAM in words else ()

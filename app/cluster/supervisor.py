@@ -24,16 +24,16 @@ from app.cluster import mariadb
 from app.cluster.address import require_free
 from app.cluster.part import PartSign, end_running, find_part, listener_of, supervised_part
 from app.cluster.place import ClusterPlace
-from app.cluster.sign import WOPS, control_sign, database_sign, gateway_sign, is_box, is_line
+from app.cluster.sign import control_sign, database_sign, gateway_sign, is_box, is_line
 from app.core.clock import Clock
 from app.core.errors import DomainError
 from app.core.net import ApiSession, NetError
-from app.core.process import Manner, Process, Supervised
+from app.core.process import WOPS, Manner, Process, Supervised
 from app.core.process_identity import running
 from app.front_part import front_settings
 from app.operations.guard import carry_on
 from lb.front.front import Front
-from lb.process import find_haproxy, supervised_haproxy
+from lb.process import find_haproxy, haproxy_processes, supervised_haproxy
 from tenancy.line_file import LINES_DIRECTORY
 from tenancy.runner.local import LocalRunner
 
@@ -58,6 +58,8 @@ _BOX_STOPS_WITHIN: Final = timedelta(seconds=10)
 """As `app.core.process` gives them."""
 
 Tell = Callable[[str], None]
+Left = Mapping[str, Sequence[int]]
+"""What still runs: the numbers of its processes, by the part."""
 
 
 class PartNotStarted(DomainError):
@@ -67,9 +69,20 @@ class PartNotStarted(DomainError):
 
 
 class PartNotEnded(DomainError):
-    """A part of the cluster does not end in time."""
+    """Parts of the cluster still run though everything was to end."""
 
     code = "part_not_ended"
+
+
+def require_ended(left: Left) -> None:
+    """Refuse to call it ended as long as parts run.
+
+    Raises:
+        PartNotEnded: it names them, with the numbers of their processes.
+    """
+    if left:
+        named = "; ".join(f"{name}: process {', '.join(map(str, numbers))}" for name, numbers in left.items())
+        raise PartNotEnded(f"Still running: {named}. End what hangs, then run `wops cluster down` again.")
 
 
 class PartSeen(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,16 +152,25 @@ class Supervisor:
                 await self._start_front(name)
             await self._start_control()
 
-    async def stop(self) -> None:
+    async def stop(self) -> Left:
         """End everything in order, also what a supervisor that was killed has left running; safe to repeat.
 
-        What does not end is logged, and the rest is ended all the same.
+        What goes wrong is logged. What lines need stays as long as there are any.
+
+        Returns:
+            The parts that still run, each with the numbers of its processes, for people; empty if all have ended.
         """
         with carry_on("part_not_ended", part=CONTROL):
             await self._end(CONTROL, control_sign(self._place))
         await asyncio.gather(*(self._end_front(name) for name in self._fronts))
         with carry_on("lines_not_ended"):
             await self._drain_lines()
+        if not await self._lines():
+            await self._end_beneath_lines()
+        self._close()
+        return await to_thread.run_sync(self._left)
+
+    async def _end_beneath_lines(self) -> None:
         with carry_on("part_not_ended", part=GATEWAY):
             await self._end(GATEWAY, gateway_sign(self._place))
         with carry_on("boxes_not_ended"):
@@ -156,7 +178,22 @@ class Supervisor:
         with carry_on("part_not_ended", part=DATABASE):
             await self._end_makers()
             await self._end(DATABASE, database_sign(self._place))
-        self._close()
+
+    async def _lines(self) -> list[int]:
+        return await to_thread.run_sync(running, partial(is_line, self._place))
+
+    def _left(self) -> Left:
+        """Looked for anew: whatever went wrong, it is what there is."""
+        place = self._place
+        found = {
+            CONTROL: control_sign(place).processes(),
+            **{name: haproxy_processes(front) for name, front in self._fronts.items()},
+            "lines": running(partial(is_line, place)),
+            GATEWAY: gateway_sign(place).processes(),
+            "boxes": running(partial(is_box, place)),
+            DATABASE: [*running(partial(mariadb.is_maker, place)), *database_sign(place).processes()],
+        }
+        return {name: numbers for name, numbers in found.items() if numbers}
 
     def seen(self) -> Mapping[str, PartSeen]:
         """The parts that are looked after here."""
@@ -300,16 +337,16 @@ class Supervisor:
             self._tell("boxes that nobody looked after have ended")
 
     async def _drain_lines(self) -> None:
-        """Whatever lines run, those too that control has only just started; nobody looks after them any more."""
+        """Whatever lines run, those too that control has only just started; nobody looks after them any more.
+
+        One that never listens is left alone: nobody can tell it to finish what it has.
+        """
         end, is_told = self._clock.monotonic() + _STARTS_WITHIN.total_seconds(), False
         while True:
             await self._drain_listening()
             # One that has only just been started listens nowhere yet, and is waited for.
-            left = await to_thread.run_sync(running, partial(is_line, self._place))
-            if not left:
+            if not await self._lines() or self._clock.monotonic() > end:
                 return
-            if self._clock.monotonic() > end:
-                raise PartNotEnded(f"Processes of lines do not end: {left}.")
             if not is_told:
                 self._tell("waiting for lines that have only just been started")
                 is_told = True

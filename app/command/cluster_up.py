@@ -16,7 +16,7 @@ from rich.live import Live
 from app.cluster.place import ClusterPlace, ClusterRunning, held
 from app.cluster.setup import first_token, register_servers
 from app.cluster.status import PartState, ask_supervisor, cluster_status
-from app.cluster.supervisor import Supervisor
+from app.cluster.supervisor import PartNotEnded, Supervisor, require_ended
 from app.command.cluster_table import described, table_of
 from app.command.demo import DemoAccess, print_access, set_up_demo
 from app.command.output import err, line, out, show
@@ -48,6 +48,7 @@ class ClusterUp:
         Raises:
             AddressNotFree, DatabaseNotMade: it cannot be started; nothing was touched.
             DomainError: a part cannot be started; everything was ended.
+            PartNotEnded: it was told to end, and parts still run.
             OSError: what it is to remember cannot be written; nothing was started.
         """
         await to_thread.run_sync(self._supervisor.check)
@@ -57,8 +58,17 @@ class ClusterUp:
             await self._supervisor.start()
             if await self._equip():
                 await self._show_until_told()
-        finally:
-            await self._supervisor.stop()
+        except BaseException:
+            await self._end_after_failure()
+            raise
+        require_ended(await self._supervisor.stop())
+
+    async def _end_after_failure(self) -> None:
+        """What did not start is what people have to know first; what did not end is told beside it."""
+        try:
+            require_ended(await self._supervisor.stop())
+        except PartNotEnded as error:
+            tell(error.message)
 
     def _hear_signals(self) -> None:
         # SIGHUP: the terminal is gone, unless whoever started this has said that it does not matter (nohup).
@@ -179,6 +189,7 @@ async def end_cluster(place: ClusterPlace, *, within: timedelta, tell: Callable[
 
     Raises:
         ClusterRunning: it has not ended by then.
+        PartNotEnded: parts still run.
     """
     clock = SystemClock()
     end = clock.monotonic() + within.total_seconds()
@@ -186,8 +197,7 @@ async def end_cluster(place: ClusterPlace, *, within: timedelta, tell: Callable[
     while True:
         try:
             with held(place.data_dir):
-                await Supervisor(place, clock=clock, tell=tell).stop()
-                return
+                return require_ended(await Supervisor(place, clock=clock, tell=tell).stop())
         except ClusterRunning:
             if clock.monotonic() > end:
                 log = place.log_file("supervisor")

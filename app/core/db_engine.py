@@ -27,13 +27,15 @@ _SQLITE_ARGUMENTS: Final[dict[str, Any]] = {
     "timeout": 5.0,
     "cached_statements": 256,
 }
-# Above a cluster's failover time, below the HTTP deadline. Source: high availability reference §1.4.
+# Above a cluster's failover time, below the HTTP deadline. Source: high availability reference §1.4. A process that
+# stands still with rows locked loses them before whoever waits for them gives up; should it go on, its body runs again.
 _MARIADB_ARGUMENTS: Final[dict[str, Any]] = {
     "connect_timeout": 2,
     "read_timeout": 8,
     "write_timeout": 8,
     "charset": "utf8mb4",
     "init_command": "SET SESSION innodb_snapshot_isolation=ON, innodb_lock_wait_timeout=4,"
+    " idle_write_transaction_timeout=3,"
     " wsrep_sync_wait=1, time_zone='+00:00', sql_mode='STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'",
 }
 

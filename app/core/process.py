@@ -15,6 +15,7 @@ import logging
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -26,6 +27,8 @@ from app.core.process_identity import has_members
 
 _log = logging.getLogger(__name__)
 
+WOPS: Final = (sys.executable, "-P", "-m", "app.cli")
+"""Our own program. -P: modules are not looked for in whatever directory this is."""
 _LIVED_SECONDS: Final = 10.0
 """A process that worked for so long did not end because of how it was started."""
 _STOP_GRACE: Final = timedelta(seconds=10)
@@ -213,6 +216,7 @@ class Supervised:
         self._stopping = asyncio.Event()
         self._at_once = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._may_start = True
         self._grace = _STOP_GRACE
         self.restarts = 0
         self.retry_at: datetime | None = None
@@ -224,9 +228,21 @@ class Supervised:
         """The number of the process that runs now."""
         return None if self._process is None else self._process.pid
 
-    def start(self) -> None:
-        """Keep it running from now on; safe to repeat."""
-        if self._task is None:
+    @property
+    def was_not_found(self) -> bool:
+        """Whether only one that is there already was to be kept, and there was none."""
+        return self._task is not None and self._task.done() and not self._may_start
+
+    def start(self, *, only_found: bool = False) -> None:
+        """Keep it running from now on; safe to repeat.
+
+        Args:
+            only_found: one that is there already; if there is none, none is started, unless this is called again.
+        """
+        begins = self._task is None or self.was_not_found
+        if begins or not only_found:
+            self._may_start = not only_found
+        if begins:
             self._task = asyncio.get_running_loop().create_task(self._keep())
 
     def kill(self) -> None:
@@ -269,7 +285,7 @@ class Supervised:
         while not self._stopping.is_set():
             began = self._clock.monotonic()
             await self._run_once()
-            if self._stopping.is_set():
+            if self._stopping.is_set() or not self._may_start:
                 return
             if self._clock.monotonic() - began >= _LIVED_SECONDS:
                 pause = shortest
@@ -289,6 +305,10 @@ class Supervised:
             return
         if self._process is None:
             return
+        self._may_start = True
+        if self._at_once.is_set():
+            # `restart` came while it was looked for: the one that was found is not meant.
+            self.kill()
         if self._stopping.is_set():
             # `stop` came while there was no process to stop.
             await self._process.stop(self._grace)
@@ -304,12 +324,15 @@ class Supervised:
             _log.error("%s has ended; it is started again", self._name, extra=extra)
 
     async def _find_or_start(self) -> Process | None:
-        """None: told to stop before there was one."""
+        """None: told to stop before there was one, or not to start one."""
         adopted = await self._adopt() if self._adopt else None
-        if adopted is not None or self._stopping.is_set():
+        if adopted is not None or self._stopping.is_set() or not self._may_start:
             return adopted
         await self._cleaned_up()
-        return Process.start(self._command, self._manner)
+        process = Process.start(self._command, self._manner)
+        # Whoever wanted a new one meanwhile has it; its own end is one by itself.
+        self._at_once.clear()
+        return process
 
     async def _cleaned_up(self) -> None:
         if self._clean_up is not None:

@@ -59,7 +59,10 @@ def open_running(is_meant: Callable[[Sequence[str]], bool]) -> list[tuple[int, i
 
 def is_alive(descriptor: int) -> bool:
     """Whether the process of a descriptor (pidfd) has not ended yet."""
-    return not select.select([descriptor], [], [], 0)[0]
+    # No `select`: it refuses descriptors from 1024 on.
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return not poll.poll(0)
 
 
 def words_of(pid: int) -> Sequence[str]:

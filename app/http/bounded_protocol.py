@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Final
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 HEAD_MAX: Final = 64 * 1024
 """Bytes of a request's target and headers. **Source:** h11's default; httptools itself has no limit."""
+HEAD_SECONDS: Final = 10.0
+"""A head has come by then, as at the load balancer (`lb.front.settings`)."""
 
 
 class _HeadTooLarge(Exception):
@@ -15,7 +18,9 @@ class _HeadTooLarge(Exception):
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """Uvicorn's protocol; a request whose head is too large gets 400, and its connection is closed.
+    """Uvicorn's protocol; a request whose head is too large gets 400, one whose head takes too long nothing.
+
+    The connection of either is closed.
 
     What comes in one piece is measured when it has been parsed (a piece is at most 256 KiB: asyncio's transports), what
     never ends, while it arrives.
@@ -26,17 +31,32 @@ class BoundedProtocol(HttpToolsProtocol):
         self._arrived = 0
         self._parsed = 0
         self._in_head = True
-        self._in_body = False
+        self._in_message = False
         self._begun = 0
+        self._late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Somebody has come; a head has to follow."""
+        super().connection_made(transport)
+        self._expect_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It has ended."""
+        self._expect_no_head()
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser, then see whether a head has become too long."""
-        in_body, self._begun = self._in_body, 0
+        in_message, self._begun = self._in_message, 0
         super().data_received(data)
         if not self._in_head or self.transport.is_closing():
+            self._expect_no_head()
             return
-        if self._begun > 1 or (self._begun and in_body):
-            # The head began somewhere inside this piece, behind a body or other requests: counted from the next one on.
+        if self._begun:
+            self._expect_head()
+        if self._begun > 1 or (self._begun and in_message):
+            # The head began somewhere inside this piece, behind other requests or the rest of one: counted from the
+            # next one on.
             return
         self._arrived += len(data)
         if self._arrived > HEAD_MAX:
@@ -45,7 +65,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A head begins."""
         self._arrived = self._parsed = 0
-        self._in_head, self._in_body = True, False
+        self._in_head = self._in_message = True
         self._begun += 1
         super().on_message_begin()
 
@@ -60,18 +80,35 @@ class BoundedProtocol(HttpToolsProtocol):
         The server would put it beside the headers, as if it had been there when whoever is in front looked at them.
         """
         self._measure(len(name) + len(value))
-        if not self._in_body:
+        if self._in_head:
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """The head has ended; a body has its own limit."""
-        self._in_head, self._in_body = False, True
+        self._in_head = False
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         """The body has ended."""
-        self._in_body = False
+        self._in_message = False
         super().on_message_complete()
+
+    def _expect_head(self) -> None:
+        self._expect_no_head()
+        self._late = self.loop.call_later(HEAD_SECONDS, self._cut)
+
+    def _expect_no_head(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+    def _cut(self) -> None:
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            # The one before it is still being answered, and meanwhile it may be us who do not read.
+            self._expect_head()
+        else:
+            self.transport.close()
 
     def _measure(self, size: int) -> None:
         self._parsed += size

@@ -12,8 +12,8 @@ LINE_PROBLEMS: Final[tuple[ProblemKind, ...]] = (
         404,
         en=("No such line", "The instance has no line of that id. List its lines to see their ids."),
         de=(
-            "Keine solche Line",
-            "Die Instanz hat keine Line mit dieser Kennung. Bitte listen Sie ihre Lines auf, um die Kennungen "
+            "Keine solche Linie",
+            "Die Instanz hat keine Linie mit dieser Kennung. Bitte listen Sie ihre Linien auf, um die Kennungen "
             "zu sehen.",
         ),
     ),
@@ -26,8 +26,8 @@ LINE_PROBLEMS: Final[tuple[ProblemKind, ...]] = (
             "first.",
         ),
         de=(
-            "Letzte Line in Betrieb",
-            "Keine andere Line der Instanz nimmt Anfragen an, deshalb bleibt diese in Betrieb. Bitte nehmen "
+            "Letzte Linie in Betrieb",
+            "Keine andere Linie der Instanz nimmt Anfragen an, deshalb bleibt diese in Betrieb. Bitte nehmen "
             "Sie zuerst eine andere in Betrieb.",
         ),
     ),
@@ -39,8 +39,8 @@ LINE_PROBLEMS: Final[tuple[ProblemKind, ...]] = (
             "This line serves many instances. It is not changed for one of them; operations look after it.",
         ),
         de=(
-            "Gemeinsam genutzte Line",
-            "Diese Line bedient viele Instanzen. Für eine einzelne wird sie nicht geändert; der Betrieb kümmert "
+            "Gemeinsam genutzte Linie",
+            "Diese Linie bedient viele Instanzen. Für eine einzelne wird sie nicht geändert; der Betrieb kümmert "
             "sich um sie.",
         ),
     ),
@@ -53,9 +53,9 @@ LINE_PROBLEMS: Final[tuple[ProblemKind, ...]] = (
             "the line again; its phase is in the details.",
         ),
         de=(
-            "Line dafür nicht bereit",
-            "Eine dauerhafte Line wird nicht beendet, und eine befristete wird nur geändert, solange sie aktiv "
-            "ist. Bitte sehen Sie sich die Line noch einmal an; die Einzelheiten nennen ihre Phase.",
+            "Linie dafür nicht bereit",
+            "Eine dauerhafte Linie wird nicht beendet, und eine befristete wird nur geändert, solange sie aktiv "
+            "ist. Bitte sehen Sie sich die Linie noch einmal an; die Einzelheiten nennen ihre Phase.",
         ),
     ),
     problem_kind(
@@ -63,15 +63,15 @@ LINE_PROBLEMS: Final[tuple[ProblemKind, ...]] = (
         412,
         en=("Line changed meanwhile", "The line has been changed since you read it. Read it again."),
         de=(
-            "Line inzwischen geändert",
-            "Die Line wurde geändert, seit Sie sie gelesen haben. Bitte lesen Sie sie noch einmal.",
+            "Linie inzwischen geändert",
+            "Die Linie wurde geändert, seit Sie sie gelesen haben. Bitte lesen Sie sie noch einmal.",
         ),
     ),
     problem_kind(
         "line_weight_unfit",
         422,
         en=("Not a weight", "The weight of a line is a number from 0 to 256."),
-        de=("Kein Gewicht", "Das Gewicht einer Line ist eine Zahl von 0 bis 256."),
+        de=("Kein Gewicht", "Das Gewicht einer Linie ist eine Zahl von 0 bis 256."),
     ),
     problem_kind(
         "line_period_unfit",
@@ -82,7 +82,7 @@ LINE_PROBLEMS: Final[tuple[ProblemKind, ...]] = (
         ),
         de=(
             "Zeitraum passt nicht",
-            "Eine befristete Line beginnt jetzt oder später, endet nach ihrem Beginn und innerhalb eines "
+            "Eine befristete Linie beginnt jetzt oder später, endet nach ihrem Beginn und innerhalb eines "
             "Jahres. Bitte korrigieren Sie die Zeiten.",
         ),
     ),
@@ -94,8 +94,8 @@ LINE_PROBLEMS: Final[tuple[ProblemKind, ...]] = (
             "Only High Availability has temporary lines, and it has to be contracted at the time of the line.",
         ),
         de=(
-            "Edition ohne befristete Lines",
-            "Nur High Availability hat befristete Lines, und die Edition muss zu der Zeit der Line vereinbart "
+            "Edition ohne befristete Linien",
+            "Nur High Availability hat befristete Linien, und die Edition muss zu der Zeit der Linie vereinbart "
             "sein.",
         ),
     ),
@@ -108,7 +108,7 @@ LINE_PROBLEMS: Final[tuple[ProblemKind, ...]] = (
             "details name to the instance's pool first.",
         ),
         de=(
-            "Box der Line fehlt",
+            "Box der Linie fehlt",
             "Die Boxen dieser Instanz sind Token, die keine Software herstellt. Bitte nehmen Sie zuerst die Box, "
             "die die Einzelheiten nennen, in den Pool der Instanz auf.",
         ),
@@ -121,8 +121,8 @@ LINE_PROBLEMS: Final[tuple[ProblemKind, ...]] = (
             "A temporary line is contracted by this row. End the line; the row ends with it.",
         ),
         de=(
-            "Vertrag einer Line",
-            "Diese Zeile ist der Vertrag einer befristeten Line. Bitte beenden Sie die Line; die Zeile endet "
+            "Vertrag einer Linie",
+            "Diese Zeile ist der Vertrag einer befristeten Linie. Bitte beenden Sie die Linie; die Zeile endet "
             "mit ihr.",
         ),
     ),

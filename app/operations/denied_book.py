@@ -1,8 +1,8 @@
 """Denied networks as a process knows them that answers requests.
 
-    control   events of the platform database ─► PlatformDenials ─┬─► DeniedBook ◄── every request
-                                                                  └─► lines/denied.json
-    line      lines/denied.json ───────────────► ToldDenials ───────► DeniedBook ◄── every request
+    control   events of the platform database ─► PlatformDenials ─► DeniedBook ◄── every request
+                                                                        └─► lines/denied.json
+    line      lines/denied.json ───────────────► ToldDenials ─────► DeniedBook ◄── every request
 
 Kept in memory, so that they go on being denied when the database or control is away.
 """
@@ -27,22 +27,34 @@ FindDenials = Callable[[], tuple[Denial, ...] | None]
 
 
 class DeniedBook:
-    """Thread-safe; `look` for one thread at a time."""
+    """Thread-safe; `look` for one thread at a time.
 
-    def __init__(self, find: FindDenials, *, clock: Clock) -> None:
+    Args:
+        lines: the directory of lines in processes of their own, which are told; None: there are none.
+    """
+
+    def __init__(self, find: FindDenials, *, clock: Clock, lines: Path | None = None) -> None:
         self._find = find
+        self._lines = lines
         self._clock = clock
         self._denied = DeniedNetworks()
+        self._untold: tuple[Denial, ...] | None = None
 
     def look(self) -> None:
         """Take over what has changed; a loop calls it. Blocks.
 
         Raises:
-            DomainError, OSError: nobody can say at the moment; what was denied stays so, until its end.
+            DomainError: nobody can say at the moment; what was denied stays so, until its end.
+            OSError: lines cannot be told; that is tried again with the next look.
         """
         found = self._find()
         if found is not None:
+            # First: what is denied here needs no disk.
             self._denied = DeniedNetworks(found)
+            self._untold = found
+        if self._lines is not None and self._untold is not None:
+            write_denials(self._lines, self._untold)
+            self._untold = None
 
     def refuse(self, address: Address) -> None:
         """Refuse whoever calls from a denied network. Never blocks.
@@ -59,7 +71,6 @@ class PlatformDenials:
     Args:
         last_change: grows with everything that is changed there; blocks.
         list_denials: those in force; blocks.
-        lines: the directory of lines in processes of their own, which are told; None: there are none.
     """
 
     def __init__(
@@ -67,12 +78,10 @@ class PlatformDenials:
         last_change: Callable[[], int],
         list_denials: Callable[[], tuple[Denial, ...]],
         *,
-        lines: Path | None,
         clock: Clock,
     ) -> None:
         self._last_change = last_change
         self._list = list_denials
-        self._lines = lines
         self._clock = clock
         self._change: int | None = None
         self._looked_at = float("-inf")
@@ -82,7 +91,6 @@ class PlatformDenials:
 
         Raises:
             DatabaseUnavailable: the database is away.
-            OSError: lines cannot be told.
         """
         now = self._clock.monotonic()
         # First: what changes while the networks are read is read again.
@@ -90,8 +98,6 @@ class PlatformDenials:
         if change == self._change and now - self._looked_at < _ANYWAY_EVERY.total_seconds():
             return None
         found = self._list()
-        if self._lines is not None:
-            write_denials(self._lines, found)
         self._change, self._looked_at = change, now
         return found
 

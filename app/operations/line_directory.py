@@ -22,6 +22,9 @@ def is_running(directory: Path) -> bool:
             return False
     except BlockingIOError:
         return True
+    except FileNotFoundError:
+        # It has been removed meanwhile.
+        return False
 
 
 def remove_line(directory: Path) -> bool:

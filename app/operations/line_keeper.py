@@ -74,15 +74,21 @@ class _Written:
 
     Attributes:
         wanted: of which it was made; None: something was not known for certain, so that it is looked at again.
+        problem: what the line complained of then.
     """
 
     wanted: WantedLine | None
     instances: tuple[LineInstance, ...]
-    connections: int
     version: int
+    problem: str | None
 
-    def says(self, instances: tuple[LineInstance, ...], connections: int) -> bool:
-        return (self.instances, self.connections) == (instances, connections)
+    def is_enough(self, wanted: WantedLine, seen: LineSeen | None) -> bool:
+        """Whether nothing speaks for other files than these, or for damaged ones."""
+        if self.wanted is not wanted:
+            return False
+        # One that ends again and again may do so because of its files.
+        is_well = seen is None or (seen.state != "waiting" and seen.problem == self.problem)
+        return is_well and _applied(seen) <= self.version
 
 
 class LineKeeper:
@@ -99,7 +105,7 @@ class LineKeeper:
         self._wanted: dict[LineId, WantedLine] = {}
         self._change: int | None = None
         self._read_at = 0.0
-        self._told: dict[InstanceId | LineId, str] = {}
+        self._told: dict[tuple[str, InstanceId | LineId], str] = {}
         self._written: dict[LineId, _Written] = {}
         self._leaving: dict[LineId, asyncio.Task[None]] = {}
         self._turn = asyncio.Lock()
@@ -159,25 +165,24 @@ class LineKeeper:
         change = self._parts.last_change()
         is_old = now - self._read_at >= _READ_ALL_EVERY.total_seconds()
         if change != self._change or is_old:
-            # New values, the same or not: each line is compared with what it was told.
+            # New values, the same or not: each line's files are compared with them.
             self._wanted = want_lines(self._parts.list_served())
             self._change, self._read_at = change, now
 
     def _write_all(self, seen: Mapping[LineId, LineSeen]) -> None:
         for line_id, wanted in self._wanted.items():
-            applied = (seen[line_id].applied if line_id in seen else None) or 0
-            written = self._written.get(line_id)
-            if written is not None and written.wanted is wanted and applied <= written.version:
+            one, written = seen.get(line_id), self._written.get(line_id)
+            if written is not None and written.is_enough(wanted, one):
                 continue
             try:
-                self._write(wanted, applied)
-                self._told.pop(line_id, None)
+                self._write(wanted, one)
+                self._told.pop(("line_not_told", line_id), None)
             except (DomainError, OSError) as error:
                 # The others are told; this one in the next turn again.
                 self._written.pop(line_id, None)
                 self._complain("line_not_told", error, line_id)
 
-    def _write(self, wanted: WantedLine, applied: int) -> None:
+    def _write(self, wanted: WantedLine, seen: LineSeen | None) -> None:
         homes, is_certain = self._find_homes(wanted)
         instances = tuple(
             LineInstance(instance_id=owner, name=name, home=homes[owner])
@@ -186,25 +191,18 @@ class LineKeeper:
         )
         connections = max(self._parts.connections // wanted.share, _FEWEST_CONNECTIONS)
         written = self._written.get(wanted.line_id)
-        if written is None or not written.says(instances, connections) or applied > written.version:
-            version = self._write_files(wanted.line_id, instances, connections=connections, applied=applied)
-        else:
-            version = written.version
+        # The file may be lost before the line has said what it has of it.
+        known = max(_applied(seen), 0 if written is None else written.version)
+        directory = line_directory(self._data_dir, wanted.line_id)
+        make_private(self._data_dir / LINES_DIRECTORY)
+        make_private(directory)
+        self._write_line(directory, wanted.line_id)
         self._written[wanted.line_id] = _Written(
             wanted=wanted if is_certain else None,
             instances=instances,
-            connections=connections,
-            version=version,
+            version=write_instances(directory, instances, connections=connections, newer_than=known),
+            problem=None if seen is None else seen.problem,
         )
-
-    def _write_files(
-        self, line_id: LineId, instances: tuple[LineInstance, ...], *, connections: int, applied: int
-    ) -> int:
-        directory = line_directory(self._data_dir, line_id)
-        make_private(self._data_dir / LINES_DIRECTORY)
-        make_private(directory)
-        self._write_line(directory, line_id)
-        return write_instances(directory, instances, connections=connections, newer_than=applied)
 
     def _write_line(self, directory: Path, line_id: LineId) -> None:
         """In force from the line's next start on."""
@@ -227,7 +225,8 @@ class LineKeeper:
         for owner, _ in wanted.instances:
             try:
                 homes[owner] = self._parts.home_of(owner)
-                self._told.pop(owner, None)
+                for event in ("line_without_database", "line_database_unknown"):
+                    self._told.pop((event, owner), None)
             except InstanceDatabaseMissing as error:
                 self._complain("line_without_database", error, owner)
             except DomainError as error:
@@ -249,19 +248,16 @@ class LineKeeper:
     def _complain(self, event: str, error: DomainError | OSError, whose: InstanceId | LineId) -> None:
         """Once until it is another trouble, or none: each turn tries again."""
         code = error.code if isinstance(error, DomainError) else type(error).__name__
-        if self._told.get(whose) != code:
-            self._told[whose] = code
+        if self._told.get((event, whose)) != code:
+            self._told[event, whose] = code
             _log.critical(event, extra={"whose": whose, "code": code, "cause": str(error)})
 
     async def _act(self, action: LineAction) -> None:
         line_id = action.line_id
         if action.verb == "ensure":
-            if not await to_thread.run_sync(self._knows_itself, line_id):
-                return
-            line = await to_thread.run_sync(self._parts.line_file, line_id)
-            directory = line_directory(self._data_dir, line_id)
-            spec = LineSpec(line_id=line_id, directory=directory, gateway=line.gateway, limits=line.limits)
-            await self._parts.runner.ensure(spec)
+            if await to_thread.run_sync(self._knows_itself, line_id):
+                directory = line_directory(self._data_dir, line_id)
+                await self._parts.runner.ensure(LineSpec(line_id=line_id, directory=directory))
             return
         # Beside the turns: it takes as long as its requests.
         self._leaving[line_id] = asyncio.create_task(self._end(action))
@@ -269,14 +265,17 @@ class LineKeeper:
     def _knows_itself(self, line_id: LineId) -> bool:
         """Whether a process of the line would find what it is, and whom it serves; otherwise it would end at once.
 
-        Older files are better than no line: the disk may be full.
+        Older files are better than no line: the disk may be full. Broken ones are written again in the next turn.
         """
         directory = line_directory(self._data_dir, line_id)
         try:
             read_line(directory)
             read_instances(directory)
-        except LineFileError:
+        except LineFileError as error:
+            self._written.pop(line_id, None)
+            self._complain("line_knows_nothing", error, line_id)
             return False
+        self._told.pop(("line_knows_nothing", line_id), None)
         return True
 
     async def _end(self, action: LineAction) -> None:
@@ -301,3 +300,8 @@ class LineKeeper:
     def _remove(self, line_id: LineId) -> None:
         self._written.pop(line_id, None)
         remove_line(line_directory(self._data_dir, line_id))
+
+
+def _applied(seen: LineSeen | None) -> int:
+    """The version of what a line serves, as far as it has said so."""
+    return 0 if seen is None or seen.applied is None else seen.applied

@@ -34,7 +34,7 @@ class Loop:
 async def run_loop(loop: Loop, stop: asyncio.Event) -> None:
     """Call again and again until told to stop; an error is logged, and the next round comes all the same.
 
-    A refusal that stays the same is logged once a minute, however often the round fails.
+    A refusal, of ours or of the system, that stays the same is logged once a minute, however often the round fails.
     """
     complaints = Complaints()
     if loop.waits_first:
@@ -49,10 +49,15 @@ async def run_loop(loop: Loop, stop: asyncio.Event) -> None:
 async def _call(loop: Loop, complaints: Complaints) -> None:
     try:
         await loop.call()
-    except DomainError as error:
-        times = complaints.note(f"{error.code}: {error.message}")
+    except (DomainError, OSError) as error:
+        code, cause = (
+            (error.code, error.message)
+            if isinstance(error, DomainError)
+            else (type(error).__name__, str(error))
+        )
+        times = complaints.note(f"{code}: {cause}")
         if times is not None:
-            told = {"loop": loop.name, "code": error.code, "cause": error.message, "times": times}
+            told = {"loop": loop.name, "code": code, "cause": cause, "times": times}
             _log.warning("loop_failed", extra=told)
     else:
         if complaints.end():

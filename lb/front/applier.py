@@ -11,7 +11,7 @@ from app.core.net import ApiSession, NetError
 from lb.errors import HaproxyError, HaproxyUnavailable
 from lb.front.action import RuntimeActor
 from lb.front.candidate import check_release
-from lb.front.error import FrontNotReloaded, FrontRefused
+from lb.front.error import FrontDiskFailed, FrontNotReloaded
 from lb.front.model import FrontFiles
 from lb.front.plan import Plan
 from lb.front.release import Release, Releases
@@ -40,10 +40,14 @@ class Applier:
         """For a HAProxy that does not run: the next start takes it.
 
         Raises:
-            FrontRefused, FrontDiskFailed: nothing has changed.
+            FrontRefused, FrontCertificateUnfit, FrontDiskFailed: nothing has changed.
         """
         release = self._releases.write(files, former, base=None)
-        self._check(release)
+        try:
+            check_release(self._settings, release)
+        except HaproxyError:
+            self._releases.discard(release)
+            raise
         self._releases.put_in_force(release)
         return release
 
@@ -79,21 +83,17 @@ class Applier:
             is_mixed: what runs is no longer, or not for certain, what `former` says.
 
         Raises:
-            FrontRefused: the configuration was refused.
+            FrontRefused, FrontCertificateUnfit: the configuration was refused, or a certificate in it.
             FrontNotReloaded: it did not come up.
             FrontDiskFailed: nothing has changed.
             HaproxyUnavailable: there is no master to be asked; nothing has changed.
         """
-        release = self._releases.write(files, former, base=None)
         try:
-            self._check(release)
-        except FrontRefused:
+            release = self._put_in_force(files, former)
+        except HaproxyError:
             if is_mixed and former is not None:
                 self._go_back(former)
             raise
-        self._ask_master(release)
-        self._releases.unsettle()
-        self._releases.put_in_force(release)
         try:
             self._reload(release, self._settings.smoke_path)
         except HaproxyError as error:
@@ -106,24 +106,25 @@ class Applier:
         self._releases.settle()
         return release
 
-    def _ask_master(self, release: Release) -> None:
-        """See that there is somebody to reload, before anything is in force."""
-        try:
-            self._master.show_proc()
-        except HaproxyError:
-            self._releases.discard(release)
-            raise
-
-    def _check(self, release: Release) -> None:
+    def _put_in_force(self, files: FrontFiles, former: Release | None) -> Release:
+        """A release that is checked, to be reloaded; somebody is there to do it."""
+        release = self._releases.write(files, former, base=None)
         try:
             check_release(self._settings, release)
+            self._master.show_proc()
+            self._releases.unsettle()
         except HaproxyError:
             self._releases.discard(release)
             raise
+        self._releases.put_in_force(release)
+        return release
 
     def _go_back(self, former: Release) -> None:
         """Let the former release be in force, and running. Where that fails, whoever comes next reloads."""
-        self._releases.unsettle()
+        # Even on a full disk it must come into force again: what is in force may be what HAProxy does not start with.
+        with suppress(FrontDiskFailed):
+            if not self._releases.is_unsettled:
+                self._releases.unsettle()
         self._releases.put_in_force(former)
         with suppress(HaproxyError):
             self._reload(former, "/livez")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -12,7 +12,7 @@ from lb.front.model import FrontModel, digest_of
 from lb.front.nobody import NOBODY_AUTHORITY, NOBODY_REVOCATION_LIST
 from lb.front.pem import (
     authorities_text,
-    check_authorities,
+    check_authority,
     check_own,
     check_revocation_lists,
     own_text,
@@ -57,8 +57,11 @@ def render_certificates(
     lists = NOBODY_REVOCATION_LIST + revocation_lists_text(_sorted(state.revocation_lists))
     digests = {name: digest_of(text) for name, text in owned.items()}
     _check_new(owned, digests, former)
-    _check_changed(authorities, None if former is None else former.authorities, check_authorities)
-    _check_changed(lists, None if former is None else former.revocation_lists, check_revocation_lists)
+    if former is None or digest_of(authorities) != former.authorities:
+        for key in sorted(state.authorities):
+            check_authority(key, state.authorities[key])
+    if former is None or digest_of(lists) != former.revocation_lists:
+        check_revocation_lists(lists)
     files = {f"{FOLDER}/{name}": text for name, text in owned.items()}
     files |= {AUTHORITIES: authorities, REVOCATION_LISTS: lists, CERTIFICATE_LIST: _list(settings, hosts)}
     return CertificateFiles(
@@ -91,11 +94,6 @@ def _check_new(owned: Mapping[str, str], digests: Mapping[str, str], former: Fro
     for name, text in owned.items():
         if digests[name] not in known:
             check_own(name, text)
-
-
-def _check_changed(text: str, former: str | None, check: Callable[[str], None]) -> None:
-    if digest_of(text) != former:
-        check(text)
 
 
 def _sorted(pems: Mapping[str, str]) -> list[str]:

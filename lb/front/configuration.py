@@ -53,6 +53,8 @@ _CIPHERS: Final = (
 _SUITES: Final = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 NOT_VERIFIED: Final = "1,1"
 """Beside no certificate. **Source:** X509_V_ERR_UNSPECIFIED, openssl-verification-options(1)."""
+_OF_VERSION: Final = {4: "!{ var(txn.src) -m sub : }", 6: "{ var(txn.src) -m sub : }"}
+"""Whether the caller's address is of IPv4, or of IPv6: only those have a colon."""
 _RULE_ANSWERS: Final = {"maintenance": "maintenance", "refused": "lines_not_ready"}
 _OWN_ERRORS: Final = ("request_refused", "request_too_slow", "body_too_large", "front_failed", "line_failed")
 # No path: it may hold a ticket. No header of the caller's but his request's id, which has a form of ours by then.
@@ -94,6 +96,18 @@ def configuration_lines(settings: FrontSettings, backends: Iterable[Backend]) ->
         yield from _backend_lines(settings, backend)
 
 
+def certificate_check_lines(settings: FrontSettings, paths: Iterable[str]) -> Iterator[str]:
+    """What loads certificates as `configuration_lines` does, and serves nobody: at its end a line for each of them."""
+    yield "global"
+    yield from _tls_default_lines()
+    yield "defaults"
+    yield "  mode http"
+    yield f"  timeout client {_ms(settings.times.client)}"
+    yield "frontend certificates"
+    for path in paths:
+        yield f"  bind unix@{settings.run}/certificates.sock ssl crt {path}"
+
+
 def server_line(backend: Backend, server: Server) -> str:
     """A server as it stands in its backend."""
     follows = f" track {backend.line_set}/{server.name}" if backend.kind == "group" else ""
@@ -117,6 +131,10 @@ def _global_lines(settings: FrontSettings) -> Iterator[str]:
     yield f"  tune.maxrewrite {REWRITE_BYTES}"
     # A resumed session tells nothing of how its certificate was verified, and a revoked one would live on in it.
     yield "  tune.ssl.cachesize 0"
+    yield from _tls_default_lines()
+
+
+def _tls_default_lines() -> Iterator[str]:
     yield f"  ssl-default-bind-ciphers {_CIPHERS}"
     yield f"  ssl-default-bind-ciphersuites {_SUITES}"
     yield "  ssl-default-bind-options ssl-min-ver TLSv1.2 no-tls-tickets prefer-client-ciphers"
@@ -243,7 +261,10 @@ def _entry_rules(settings: FrontSettings) -> Iterator[str]:
     yield f"set-var(txn.rid) req.hdr(request-id) if {decent}"
     yield "set-var-fmt(txn.rid) req_%[uuid] unless { var(txn.rid) -m found }"
     yield "set-header Request-Id %[var(txn.rid)]"
-    yield f"return {answer(problems, 'caller_denied')} if {{ src,{_map(settings, DENIED, 'ip')} -m found }}"
+    yield "set-var(txn.src) src"
+    for version, name in DENIED.items():
+        denied = f"{{ src,{_map(settings, name, 'ip')} -m found }} {_OF_VERSION[version]}"
+        yield f"return {answer(problems, 'caller_denied')} if {denied}"
     yield from call_rules(settings, problems)
     yield f"return {answer(problems, 'request_refused')} unless {{ req.hdr_cnt(host) eq 1 }}"
     # Whoever gets a tunnel says in it to a line what he likes.
@@ -269,9 +290,8 @@ def _caller_rules(settings: FrontSettings) -> Iterator[str]:
     """What lines are told of the caller; nothing of it is ever his own word."""
     for name in ("Forwarded", "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Real-IP"):
         yield f"del-header {name}"
-    yield "set-var(txn.src) src"
-    yield 'set-header Forwarded "for=\\"[%[var(txn.src)]]\\"" if { var(txn.src) -m sub : }'
-    yield "set-header Forwarded for=%[var(txn.src)] unless { var(txn.src) -m sub : }"
+    yield f'set-header Forwarded "for=\\"[%[var(txn.src)]]\\"" if {_OF_VERSION[6]}'
+    yield f"set-header Forwarded for=%[var(txn.src)] if {_OF_VERSION[4]}"
     yield "set-header Client-Cert :%[ssl_c_der,base64]: if { ssl_c_used 1 }"
     yield "set-header Client-Cert-Verify %[ssl_c_err],%[ssl_c_ca_err] if { ssl_c_used 1 }"
     # Lines take what comes behind a body for headers, too, and HAProxy 2.6 passes it on: beside this word of ours no
@@ -295,7 +315,9 @@ def _route_rules(settings: FrontSettings) -> Iterator[str]:
     yield f"return {answer(problems, 'instance_not_found')} if {unknown}"
     yield f"set-var(txn.be) var(txn.i),{_map(settings, BACKEND, 'str')} if {{ var(txn.i) -m found }}"
     yield f"set-var(txn.edge) var(txn.i),{_map(settings, EDGE_INSTANCE, 'str')} if {{ var(txn.i) -m found }}"
-    yield f"set-var(txn.net) src,{_map(settings, EDGE_NETWORK, 'ip')} if {{ var(txn.edge) -m found }}"
+    for version, name in EDGE_NETWORK.items():
+        asked = f"{{ var(txn.edge) -m found }} {_OF_VERSION[version]}"
+        yield f"set-var(txn.net) src,{_map(settings, name, 'ip')} if {asked}"
     known = "{ var(txn.edge) -m found } { var(txn.net) -m found }"
     yield f"set-var(txn.near) var(txn.i),concat(|,txn.net),{_map(settings, EDGE, 'str')} if {known}"
     stranger = "{ var(txn.edge) -m found } !{ var(txn.near) -m found } { path,field(3,/) -m str api soap }"

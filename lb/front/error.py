@@ -35,7 +35,10 @@ class FrontStateUnfit(FrontError):
 
 
 class FrontCertificateUnfit(FrontStateUnfit):
-    """A certificate, an authority or a revocation list cannot be used. Nothing was touched."""
+    """A certificate, an authority or a revocation list cannot be used, or HAProxy does not load it; what ran runs.
+
+    `detail["name"]` says which: a certificate's file, or the id of its host; an authority's fingerprint.
+    """
 
     code = "front_certificate_unfit"
 

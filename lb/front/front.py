@@ -1,8 +1,9 @@
 """A front that is brought to a state, and how it is.
 
-    apply ─► what runs? ─► plan ─┬─ nothing ──────────────────────────────────────────────► done
+    apply ─► does HAProxy load what is new of certificates? no: nothing has changed
+          ─► what runs? ─► plan ─┬─ nothing ──────────────────────────────────────────────► done
                                  ├─ steps ─► release in force ─► steps ─► read back ──────► done
-                                 │                                 └─ refused ─► reload
+                                 │                                 └─ refused ─► reload, else the former release
                                  └─ reload ─► haproxy -c ─► release in force ─► reload ─► smoke ─► read back ─► done
                                                  └─ refused: nothing has changed  └─ failed: the former release again
 
@@ -21,6 +22,8 @@ from app.core.clock import Clock
 from app.core.lock import locked
 from lb.errors import HaproxyRejected, HaproxyUnavailable
 from lb.front.applier import Applier
+from lb.front.candidate import check_certificates
+from lb.front.certificate_file import FOLDER
 from lb.front.error import FrontBusy
 from lb.front.model import RELEASE, FrontFiles, FrontModel, digest_of
 from lb.front.placeholder import placeholder_pem
@@ -129,6 +132,7 @@ class Front:
 
         Raises:
             FrontStateUnfit: a value of the state has a form that no file can hold; nothing was touched.
+            FrontCertificateUnfit: HAProxy does not load a certificate, which is named; what ran before runs.
             FrontRefused, FrontNotReloaded: HAProxy does not take it; what ran before runs.
             FrontDiskFailed: the files cannot be written; nothing has changed.
             FrontBusy: another process is at it.
@@ -182,6 +186,7 @@ class Front:
         with self._alone():
             current, info = self._releases.current(), self._info()
             files = self._render(state, current)
+            check_certificates(self._settings, _new_certificates(files, current))
             if info is None:
                 return self._without_haproxy(files, current)
             known, self._known = self._applied(info, current), None
@@ -274,6 +279,16 @@ class Front:
                 yield
         except BlockingIOError as error:
             raise FrontBusy("Another process is changing this load balancer at the moment.") from error
+
+
+def _new_certificates(files: FrontFiles, current: Release | None) -> dict[str, str]:
+    """Texts of those that no release in force has had, by name."""
+    known = frozenset() if current is None else frozenset(current.model.certificates.values())
+    return {
+        name: files.files[f"{FOLDER}/{name}"]
+        for name, digest in files.model.certificates.items()
+        if digest not in known
+    }
 
 
 def _holds(release: Release, files: FrontFiles) -> bool:

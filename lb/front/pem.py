@@ -6,6 +6,7 @@ Who hands them in has been told what is wrong already; this keeps a running fron
 from __future__ import annotations
 
 import re
+import ssl
 from collections.abc import Iterable
 from typing import Final
 
@@ -64,16 +65,20 @@ def revocation_lists_text(pems: Iterable[str]) -> str:
     return _joined(text for pem in pems for text in _of_kind(pem, "X509 CRL"))
 
 
-def check_authorities(text: str) -> None:
-    """See that HAProxy can read them.
+def check_authority(name: str, text: str) -> None:
+    """See that HAProxy can read one of them: with one that it cannot, it reads none and does not start.
+
+    OpenSSL reads names where `cryptography` waits until somebody asks for them: also that of who has issued it, which
+    nobody here does.
 
     Raises:
         FrontCertificateUnfit: it cannot.
     """
     try:
         x509.load_pem_x509_certificates(text.encode())
-    except ValueError as error:
-        raise FrontCertificateUnfit("An authority cannot be read.", name="authorities") from error
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
+    except (ValueError, ssl.SSLError) as error:
+        raise FrontCertificateUnfit("An authority cannot be read.", name=name) from error
 
 
 def check_revocation_lists(text: str) -> None:

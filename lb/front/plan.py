@@ -34,8 +34,8 @@ from lb.front.step import (
 )
 
 _MAP_ORDER: Final = (
-    DENIED,
-    *(EDGE, EDGE_NETWORK, EDGE_INSTANCE),
+    *DENIED.values(),
+    *(EDGE, *EDGE_NETWORK.values(), EDGE_INSTANCE),
     BACKEND,
     *("rule_mask.map", "rule_text.map", "rule.map"),
     STICKY,

@@ -103,7 +103,7 @@ class Releases:
         """Write a release, whole and on the disk; it is not in force yet.
 
         Args:
-            former: whatever is the same as in it is linked.
+            former: whatever is the same as in it is linked, and it stays, to be gone back to.
             base: None: the release itself; it is to be read from its files.
 
         Raises:
@@ -111,7 +111,7 @@ class Releases:
         """
         draft = self._settings.releases / ".draft"
         try:
-            self._clean()
+            self._clean(former)
             number = self._next_number()
             contents = {**files.files, CONFIGURATION: files.configuration.replace(RELEASE, str(number))}
             digests = {name: digest_of(content) for name, content in contents.items()}
@@ -145,7 +145,7 @@ class Releases:
             raise _failed(error) from error
 
     def discard(self, release: Release) -> None:
-        """Remove a release that is not to come into force."""
+        """Remove a release that has never been in force, so that no worker has read it."""
         shutil.rmtree(release.path, ignore_errors=True)
 
     @property
@@ -181,15 +181,19 @@ class Releases:
                 with new_file(draft / name) as file:
                     file.write(content.encode())
 
-    def _clean(self) -> None:
-        """Make room for one more: what a crash has left goes, and the oldest releases, however they fared."""
+    def _clean(self, former: Release | None) -> None:
+        """Make room for one more: what a crash has left goes, and the oldest releases, however they fared.
+
+        Not the former one, which is not in force any more if steps from it were refused; and never the newest, whose
+        number would come again: a worker may have read it.
+        """
         for path in self._settings.releases.iterdir():
             if not path.name.isdigit():
                 shutil.rmtree(path)
         with suppress(OSError):
-            in_force = self._in_force()
+            kept = {self._in_force().name} | ({former.path.name} if former is not None else set())
             for number in sorted(self._numbers())[: 1 - _KEPT]:
-                if str(number) != in_force.name:
+                if str(number) not in kept:
                     shutil.rmtree(self._settings.releases / str(number), ignore_errors=True)
 
     def _in_force(self) -> Path:

@@ -68,6 +68,8 @@ class FrontTimes:
         request: until a request's head is there, and once more until its body is, or what of it fits into a buffer;
             slow callers are cut then.
         check_every: between two health checks of a line; two failed ones in a row take it out.
+        check_within: how long a line may take to answer one. A killed line is missed at once; this is for one that
+            stands still, and what it had is cut then: so a line that is only busy, or waits for its disk, needs room.
         hard_stop: how long a replaced worker may still serve what it has.
     """
 
@@ -76,8 +78,8 @@ class FrontTimes:
     keep_alive: timedelta = timedelta(seconds=30)
     client: timedelta = timedelta(seconds=30)
     server: timedelta = timedelta(seconds=30)
-    check_every: timedelta = timedelta(milliseconds=400)
-    check_within: timedelta = timedelta(milliseconds=300)
+    check_every: timedelta = timedelta(milliseconds=500)
+    check_within: timedelta = timedelta(seconds=1)
     hard_stop: timedelta = timedelta(seconds=60)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from anyio import to_thread
 
@@ -72,11 +73,16 @@ class BoxControl:
         self._service = service
         self._gateway = gateway
 
-    async def list_boxes(self) -> list[BoxView]:
-        """All boxes, by name; what the gateway would say of them is missing while it does not answer."""
+    async def list_boxes(self, *, within: timedelta | None = None) -> list[BoxView]:
+        """All boxes, by name; what the gateway would say of them is missing while it does not answer.
+
+        Args:
+            within: how long it has for that; None: as long as any answer may take.
+        """
         reports: tuple[BoxReport, ...] = ()
-        with suppress(FsbUnavailable):
-            reports = await self._gateway.boxes()
+        with suppress(FsbUnavailable, TimeoutError):
+            async with asyncio.timeout(None if within is None else within.total_seconds()):
+                reports = await self._gateway.boxes()
         records = {each.name: each for each in await to_thread.run_sync(self._service.list_boxes)}
         seen = await to_thread.run_sync(self._service.list_conditions)
         by_name = {each.name: each for each in reports}

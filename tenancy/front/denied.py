@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, IPv6Network
 from typing import Final, NewType
 
 from tenancy.access.policy import Address, Network, parse_network
@@ -28,6 +28,8 @@ CALLER_DENIED: Final = (
 _NARROWEST_UNCONFIRMED: Final = {4: 16, 6: 32}
 """Prefix lengths below which a denial shuts out whole providers. **Source:** RIPE-738 §5.1 for IPv6; for IPv4 our own
 decision."""
+_MAPPED: Final = IPv6Network("::ffff:0:0/96")
+"""Every IPv4 address, as dual-stack sockets show it. **Source:** RFC 4291 §2.5.5.2."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,12 +98,18 @@ def read_denied(text: str, *, wide_confirmed: bool) -> Network:
         NetworkTooWide: it holds a large part of the Internet, and nobody confirmed that.
     """
     network = parse_network(text)
-    if not wide_confirmed and network.prefixlen < _NARROWEST_UNCONFIRMED[network.version]:
+    if not wide_confirmed and _is_wide(network):
         raise NetworkTooWide(
             f"{network} shuts a large part of the Internet out. Confirm it if that is meant.",
             network=str(network),
         )
     return network
+
+
+def _is_wide(network: Network) -> bool:
+    # Nobody has an address there but those of IPv4; whoever denies them all by a slip is asked.
+    holds_mapped = isinstance(network, IPv6Network) and network.supernet_of(_MAPPED)
+    return holds_mapped or network.prefixlen < _NARROWEST_UNCONFIRMED[network.version]
 
 
 def check_until(until: datetime | None, *, now: datetime) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from app.core.clock import from_us, to_us
 from app.core.command import Command, Done
 from app.core.db import Database, Tx
 from app.core.ids import new_id
 from app.core.json import JsonObject
+from tenancy.access.policy import parse_network
 from tenancy.front import repository
 from tenancy.front.denied import (
     LONGEST_REASON,
@@ -51,6 +53,7 @@ class DeniedNetworkService:
 
         def body(tx: Tx) -> JsonObject:
             check_until(until, now=tx.now)
+            # Two at once conflict at the newest event of the chain: the later one runs again and counts the other.
             if repository.count_denied(tx) >= MOST_DENIED:
                 raise DeniedNetworksTooMany(f"At most {MOST_DENIED} networks are denied.", most=MOST_DENIED)
             denied = DeniedNetwork(
@@ -63,11 +66,11 @@ class DeniedNetworkService:
             if not repository.add_denied(tx, denied):
                 raise DeniedNetworkTaken("That network is denied already.", network=str(read))
             tx.emit("denied_network.added", subject=denied_id, data=_describe(denied))
-            return {"denied_id": denied_id}
+            return {**_describe(denied), "denied_id": denied_id, "created_at_us": to_us(tx.now)}
 
         answer = carry_out(self._db, command, body)
-        stored = self.get_network(DeniedId(str(answer.value["denied_id"])))
-        return Done(value=stored, replayed=answer.replayed, created=not answer.replayed)
+        # Not looked up: a repeat gets the first answer, though the network may be denied no longer.
+        return Done(value=_answered(answer.value), replayed=answer.replayed, created=not answer.replayed)
 
     def get_network(self, denied_id: DeniedId) -> DeniedNetwork:
         """Read one denied network.
@@ -114,6 +117,17 @@ class DeniedNetworkService:
 
         answer = carry_out(self._db, command, body)
         return Done(value=None, replayed=answer.replayed)
+
+
+def _answered(value: JsonObject) -> DeniedNetwork:
+    until = value["until"]
+    return DeniedNetwork(
+        denied_id=DeniedId(str(value["denied_id"])),
+        network=parse_network(str(value["network"])),
+        reason=str(value["reason"]),
+        until=None if until is None else datetime.fromisoformat(str(until)),
+        created_at=from_us(int(str(value["created_at_us"]))),
+    )
 
 
 def _describe(denied: DeniedNetwork) -> JsonObject:

@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ec import (
     SECP256R1,
@@ -29,7 +29,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, PublicKeyAlgorithmOID
 
 from tenancy.front.errors import (
     HostCertificateExpired,
@@ -45,8 +45,9 @@ LONGEST_KEY: Final = 16 * 1024
 """Characters of PEM; an RSA key of 8,192 bits has 6,400. Our own decision."""
 _MOST_CERTIFICATES: Final = 6
 """The host's own, and intermediates; more are sent with every handshake. Our own decision."""
-_WEAK: Final = (hashes.MD5, hashes.SHA1)
-"""Signatures that can be forged. **Source:** RFC 6151, RFC 9155."""
+_STRONG: Final = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
+"""What signatures are made over; HAProxy loads no certificate with a weaker one (OpenSSL's security level 2).
+**Source:** RFC 8446 §4.2.3, RFC 9155, SSL_CTX_set_security_level(3)."""
 _LEAST_RSA_BITS: Final = 2048
 _MOST_RSA_BITS: Final = 8192
 """Longer keys cost more in each handshake than they protect; OpenSSL refuses those above 16,384."""
@@ -61,14 +62,14 @@ class ServerCertificate:
     """A certificate, its chain and its private key, which fit each other.
 
     Attributes:
-        chain: PEM; the host's own certificate first.
+        chain: PEM; the host's own certificate first, without the root.
         key: PEM (PKCS #8), not encrypted.
         fingerprint: SHA-256 of the host's own, lower-case hexadecimal.
         subject: RFC 4514.
         issuer: of the host's own.
         names: DNS names that it certifies.
-        not_before: the latest of the chain.
-        not_after: the earliest of the chain.
+        not_before: the latest of the chain, the root included.
+        not_after: the earliest of the chain, the root included.
     """
 
     chain: str
@@ -85,7 +86,8 @@ def read_server_certificate(chain: str, key: str) -> ServerCertificate:
     """Read what somebody uploads.
 
     Args:
-        chain: PEM; the host's own certificate, then those that certify it, in order. A root at its end may stand.
+        chain: PEM; the host's own certificate, then those that certify it, in order. A root may stand at its
+            end, and is left out: whoever trusts it has it.
         key: PEM, without a password.
 
     Raises:
@@ -101,10 +103,11 @@ def read_server_certificate(chain: str, key: str) -> ServerCertificate:
             "The private key does not belong to the first certificate of the chain.", field="key"
         )
     _check_order(certificates)
-    for each in certificates:
+    shown = _without_root(certificates)
+    for each in shown:
         _check_sound(each)
     return ServerCertificate(
-        chain="".join(each.public_bytes(Encoding.PEM).decode() for each in certificates),
+        chain="".join(each.public_bytes(Encoding.PEM).decode() for each in shown),
         key=private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode(),
         fingerprint=own.fingerprint(hashes.SHA256()).hex(),
         subject=own.subject.rfc4514_string(),
@@ -148,6 +151,7 @@ def _read_chain(text: str) -> list[x509.Certificate]:
         for each in found:
             # What is read late would fail late.
             _ = (each.extensions, each.public_key(), each.signature_hash_algorithm)
+            _ = (each.subject.rfc4514_string(), each.issuer.rfc4514_string())
     except Exception:
         # A parser of foreign bytes raises whatever its parts raise; all of it means the same here.
         raise malformed from None
@@ -175,34 +179,68 @@ def _read_key(text: str) -> _ServerKey:
 
 def _check_order(chain: list[x509.Certificate]) -> None:
     for own, issuer in pairwise(chain):
-        try:
-            own.verify_directly_issued_by(issuer)
-        except (ValueError, TypeError, InvalidSignature):
+        if not _is_issued_by(own, issuer):
             raise HostCertificateUnfit(
                 "The chain is out of order: each certificate must be issued by the one after it.",
                 field="certificate",
                 subject=own.subject.rfc4514_string()[:200],
-            ) from None
+            )
+
+
+def _is_issued_by(own: x509.Certificate, issuer: x509.Certificate) -> bool:
+    try:
+        own.verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+        return False
+    return True
+
+
+def _without_root(chain: list[x509.Certificate]) -> list[x509.Certificate]:
+    """What is sent to callers: nobody looks at a root's signature, so it may be as weak as old ones are."""
+    *before, last = chain
+    return before if before and _is_root(last) else chain
+
+
+def _is_root(certificate: x509.Certificate) -> bool:
+    """Whether nobody needs it but as a root.
+
+    What is named like its issuer may be an authority's new key, signed with its old one; not with a weak signature:
+    nobody takes that.
+    """
+    is_own_issuer = certificate.subject == certificate.issuer
+    return is_own_issuer and (_is_weak(certificate) or _is_issued_by(certificate, certificate))
+
+
+def _is_weak(certificate: x509.Certificate) -> bool:
+    digest = certificate.signature_hash_algorithm
+    # Ed25519 and Ed448 name none.
+    return digest is not None and not isinstance(digest, _STRONG)
 
 
 def _check_sound(certificate: x509.Certificate) -> None:
-    is_root = certificate.subject == certificate.issuer
-    if not is_root and isinstance(certificate.signature_hash_algorithm, _WEAK):
+    """Refuse what can be forged; HAProxy would not load it either."""
+    if _is_weak(certificate):
         raise HostCertificateUnfit(
-            "A certificate is signed with MD5 or SHA-1, which can be forged.", field="certificate"
+            "A certificate is signed over a digest that is not SHA-256, SHA-384 or SHA-512.",
+            field="certificate",
         )
-    key = certificate.public_key()
-    if isinstance(key, RSAPublicKey):
-        fit = _LEAST_RSA_BITS <= key.key_size <= _MOST_RSA_BITS
-    elif isinstance(key, EllipticCurvePublicKey):
-        fit = isinstance(key.curve, _CURVES)
-    else:
-        fit = isinstance(key, Ed25519PublicKey)
-    if not fit:
+    if not _has_fit_key(certificate):
         raise HostCertificateUnfit(
             f"Keys are RSA of {_LEAST_RSA_BITS} to {_MOST_RSA_BITS} bits, P-256, P-384, P-521 or Ed25519.",
             field="certificate",
         )
+
+
+def _has_fit_key(certificate: x509.Certificate) -> bool:
+    key = certificate.public_key()
+    if isinstance(key, RSAPublicKey):
+        # A key for RSASSA-PSS alone (RFC 4055 §1.2) is read, and written again as one for everything: HAProxy then
+        # finds that it does not fit its certificate.
+        is_plain = certificate.public_key_algorithm_oid == PublicKeyAlgorithmOID.RSAES_PKCS1_v1_5
+        return is_plain and _LEAST_RSA_BITS <= key.key_size <= _MOST_RSA_BITS
+    if isinstance(key, EllipticCurvePublicKey):
+        return isinstance(key.curve, _CURVES)
+    return isinstance(key, Ed25519PublicKey)
 
 
 def _names_of(certificate: x509.Certificate) -> tuple[str, ...]:

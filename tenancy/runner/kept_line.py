@@ -17,7 +17,7 @@ from app.core.net import NetError
 from app.core.process import Process, Supervised
 from tenancy.line_call import LineCaller
 from tenancy.line_status import LineStatus
-from tenancy.runner.line_link import LineLink, front_address
+from tenancy.runner.line_link import LineLink
 from tenancy.runner.port import LineSeen, LineState
 
 _log = logging.getLogger(__name__)
@@ -80,9 +80,18 @@ class KeptLine:
         """Whether it is on its way out."""
         return self._draining
 
-    def keep(self) -> None:
-        """Have it run from now on; the process that is there already, or a new one. Safe to repeat."""
-        self._supervised.start()
+    @property
+    def was_not_found(self) -> bool:
+        """Whether it was only to be looked after, and had no process any more."""
+        return self._supervised.was_not_found
+
+    def keep(self, *, only_found: bool = False) -> None:
+        """Have it run from now on; the process that is there already, or a new one. Safe to repeat.
+
+        Args:
+            only_found: none is started for one that has no process: nobody has said that it is wanted.
+        """
+        self._supervised.start(only_found=only_found)
         if self._watch is None:
             self._watch = asyncio.get_running_loop().create_task(self._look_again_and_again())
 
@@ -115,6 +124,8 @@ class KeptLine:
 
     def _is_unknown(self) -> bool:
         supervised = self._supervised
+        if supervised.was_not_found:
+            return False
         return supervised.pid is None and supervised.retry_at is None and supervised.ended_with is None
 
     async def _is_told_to_drain(self, within: timedelta) -> bool:
@@ -140,7 +151,6 @@ class KeptLine:
         return LineSeen(
             line_id=self.line_id,
             state=state,
-            address=front_address(self._directory) if is_known and self._has_answered else None,
             process_id=supervised.pid,
             restarts=supervised.restarts,
             next_start_at=supervised.retry_at,
@@ -170,12 +180,8 @@ class KeptLine:
         return self._asked_at - self._silent_since > bound.total_seconds()
 
     def _problem(self) -> str | None:
-        status, ended_with = self._status, self._supervised.ended_with
-        if status is not None and status.problem is not None:
-            return status.problem
-        if ended_with is None:
-            return None
-        return f"signal {-ended_with}" if ended_with < 0 else f"exit status {ended_with}"
+        said = None if self._status is None else self._status.problem
+        return self._supervised.problem if said is None else said
 
     async def _adopt(self) -> Process | None:
         """The process that is there already: another control has started it."""

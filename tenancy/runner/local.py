@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -17,17 +16,15 @@ from typing import Final
 from app.core.clock import Clock
 from app.core.ids import LineId
 from app.core.lock import make_private
+from app.core.process import WOPS
 from tenancy.line_file import PRIVATE_SOCKET
 from tenancy.runner.kept_line import KeptLine, Patience
-from tenancy.runner.line_link import LineLink, front_address
+from tenancy.runner.line_link import LineLink
 from tenancy.runner.port import LineSeen, LineSpec
-
-__all__ = ["PROGRAM", "LocalRunner", "front_address"]
 
 _log = logging.getLogger(__name__)
 
-# -P: modules are not looked for in whatever directory this is.
-PROGRAM: Final = (sys.executable, "-P", "-m", "app.cli", "line")
+PROGRAM: Final = (*WOPS, "line")
 _AT_ONCE: Final = timedelta(0)
 
 
@@ -56,7 +53,7 @@ class LocalRunner:
         self._look_at = float("-inf")
 
     async def ensure(self, spec: LineSpec) -> None:
-        """Have the line run, and go on running. What has changed in its limits holds from its next start on."""
+        """Have the line run, and go on running. What has changed in its `line.json` holds from its next start on."""
         make_private(self._root)
         make_private(spec.directory)
         leaving = self._kept.get(spec.line_id)
@@ -84,6 +81,7 @@ class LocalRunner:
             if self._clock.monotonic() >= self._look_at:
                 await self._adopt_all()
                 self._look_at = self._clock.monotonic() + self._patience.look_again.total_seconds()
+            await self._let_go_of_ended()
         return {line_id: kept.seen() for line_id, kept in self._kept.items()}
 
     async def close(self) -> None:
@@ -92,13 +90,13 @@ class LocalRunner:
             kept, self._kept = list(self._kept.values()), {}
         await asyncio.gather(*(each.release() for each in kept))
 
-    def _keep(self, line_id: LineId, directory: Path) -> None:
+    def _keep(self, line_id: LineId, directory: Path, *, only_found: bool = False) -> None:
         kept = self._kept.get(line_id)
         if kept is None:
             kept = self._kept[line_id] = KeptLine(
                 line_id, directory, program=self._program, clock=self._clock, patience=self._patience
             )
-        kept.keep()
+        kept.keep(only_found=only_found)
 
     async def _end(self, line_id: LineId, within: timedelta) -> None:
         await self.observe()
@@ -123,4 +121,12 @@ class LocalRunner:
         if listener is not None:
             listener.process.release()
             if line_id not in self._kept:
-                self._keep(line_id, directory)
+                # It may end before it is found again, and perhaps nobody wants it.
+                self._keep(line_id, directory, only_found=True)
+
+    async def _let_go_of_ended(self) -> None:
+        ended = [
+            line_id for line_id, kept in self._kept.items() if kept.was_not_found and not kept.is_draining
+        ]
+        for kept in [self._kept.pop(line_id) for line_id in ended]:
+            await kept.release()

@@ -8,7 +8,7 @@ absent ──ensure──► starting ──► ready ──drain──► drain
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final, Literal, Protocol
@@ -52,14 +52,11 @@ class LineSpec:
     """What a line is to be; the same again changes nothing.
 
     Attributes:
-        directory: private to the line: what it serves, its keys, its sockets.
-        gateway: address of the gateway's surface for lines, `unix:/path` or `https://host:port`.
+        directory: private to the line: what it serves, its keys and limits, its sockets.
     """
 
     line_id: LineId
     directory: Path
-    gateway: str
-    limits: LineLimits = field(default_factory=LineLimits)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +64,6 @@ class LineSeen:
     """How a line is.
 
     Attributes:
-        address: where the front reaches it, `unix@/path` or `host:port`; None while nothing listens.
         process_id: None while it has no process.
         restarts: how often it has ended by itself since somebody wanted it.
         next_start_at: when it is started again; None unless it waits.
@@ -78,7 +74,6 @@ class LineSeen:
 
     line_id: LineId
     state: LineState
-    address: str | None = None
     process_id: int | None = None
     restarts: int = 0
     next_start_at: datetime | None = None

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+import pytest
 import uvicorn
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.server import ServerState
 
+from app.http import bounded_protocol
 from app.http.bounded_protocol import HEAD_MAX, BoundedProtocol
+from tests.service.wait import wait_until_async
 
 HOST = b"Host: a\r\n"
 BODY = b"x" * 100_000
@@ -50,15 +53,21 @@ async def _answer(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body"})
 
 
+def connected(app: ASGIApp = _answer) -> tuple[BoundedProtocol, FakeTransport]:
+    """A connection that somebody has just made."""
+    config = uvicorn.Config(app, log_config=None, lifespan="off", http=BoundedProtocol)
+    config.load()
+    protocol = BoundedProtocol(config=config, server_state=ServerState(), app_state={})
+    transport = FakeTransport()
+    protocol.connection_made(transport)
+    return protocol, transport
+
+
 def feed(pieces: Sequence[bytes]) -> list[bytes]:
     """The status of every answer, given what arrives in these pieces."""
 
     async def serve() -> bytes:
-        config = uvicorn.Config(_answer, log_config=None, lifespan="off", http=BoundedProtocol)
-        config.load()
-        protocol = BoundedProtocol(config=config, server_state=ServerState(), app_state={})
-        transport = FakeTransport()
-        protocol.connection_made(transport)
+        protocol, transport = connected()
         for piece in pieces:
             if not transport.closed:
                 protocol.data_received(piece)
@@ -80,6 +89,8 @@ def feed(pieces: Sequence[bytes]) -> list[bytes]:
 def test_head_that_begins_behind_a_body_in_the_same_piece_is_not_charged_with_the_body() -> None:
     assert feed([POST + GET, b"\r\n"]) == [b"204", b"204"]
     assert feed([POST[:100], POST[100:] + GET, b"\r\n"]) == [b"204", b"204"]
+    # The first head ends in the piece that has its body, too.
+    assert feed([POST[:10], POST[10:] + GET, b"\r\n"]) == [b"204", b"204"]
 
 
 def test_head_behind_other_requests_is_not_charged_with_them() -> None:
@@ -107,3 +118,53 @@ def test_field_behind_a_body_is_no_header() -> None:
 def test_fields_behind_a_body_are_measured_too() -> None:
     chunked = b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n0\r\n"
     assert feed([chunked + b"A: " + b"a" * HEAD_MAX + b"\r\n\r\n"])[-1] == b"400"
+
+
+@pytest.mark.parametrize("pieces", [[], [GET], [GET, b"A: a\r\n"], [GET + b"\r\n", GET], [POST + GET]])
+def test_connection_whose_head_does_not_come_is_closed(
+    pieces: Sequence[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounded_protocol, "HEAD_SECONDS", 0.02)
+
+    async def body() -> None:
+        protocol, transport = connected()
+        for piece in pieces:
+            protocol.data_received(piece)
+        await wait_until_async(transport.is_closing, "the connection to be closed")
+        assert not protocol.tasks
+        protocol.connection_lost(None)
+
+    asyncio.run(body())
+
+
+@pytest.mark.parametrize("next_one", [b"", GET])
+def test_request_whose_head_has_come_may_take_longer(
+    next_one: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounded_protocol, "HEAD_SECONDS", 0.0)
+
+    async def turns() -> None:
+        # In each of them the time of a head is over.
+        for _ in range(100):
+            await asyncio.sleep(0)
+
+    async def body() -> None:
+        may_answer = asyncio.Event()
+
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            await may_answer.wait()
+            await _answer(scope, receive, send)
+
+        protocol, transport = connected(answer)
+        protocol.data_received(POST + next_one)
+        await turns()
+        assert not transport.closed
+        may_answer.set()
+        await wait_until_async(lambda: transport.written, "the answer")
+        assert transport.written.startswith(b"HTTP/1.1 204")
+        await turns()
+        # Between two requests it may rest.
+        assert transport.closed == bool(next_one)
+        protocol.connection_lost(None)
+
+    asyncio.run(body())

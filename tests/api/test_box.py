@@ -91,13 +91,16 @@ def test_queue_of_an_instance_that_has_sent_nothing_yet_names_its_pool(
 def test_drained_box_takes_nothing_until_it_is_resumed(site: Site, twin: Instance) -> None:
     names = [f"{twin.name}-box-{n}" for n in (1, 2)]
     for name in names:
-        assert good(change(site, ":drain", name))["condition"] == "drained"
+        drained = good(change(site, ":drain", name))
+        assert (drained["condition"], drained["drained_by"]) == ("drained", "staff")
     assert good(site.admin("GET", f"/pools/{twin.name}"))["ready_boxes"] == 0
     for name in names:
-        assert good(change(site, ":resume", name))["condition"] == "ready"
+        resumed = good(change(site, ":resume", name))
+        assert (resumed["condition"], resumed["drained_by"]) == ("ready", None)
     activate(twin)
-    (drained,) = told(site, "box.drained", names[0])
-    assert (drained["data"], drained["before"]) == ({"drained": True}, {"drained": False})
+    (event,) = told(site, "box.drained", names[0])
+    assert event["data"] == {"drained": True, "drained_by": "staff"}
+    assert event["before"] == {"drained": False, "drained_by": None}
     stale = site.admin("POST", f"/boxes/{names[0]}:drain", headers={"If-Match": '"1"'})
     refused(stale, 412, "box_version_conflict")
     refused(site.admin("POST", f"/boxes/{names[0]}:drain"), 428, "if_match_missing")

@@ -70,6 +70,19 @@ def test_pause_is_set_again_listed_and_ended(site: Site) -> None:
     refused(site.admin("DELETE", path), 404, "pause_not_found")
 
 
+def test_pause_that_is_repeated_after_somebody_has_ended_it_gets_the_first_answer(site: Site) -> None:
+    path, key = "/reconcile/pauses/line:*", {"Idempotency-Key": new_id("key")}
+    body = {**WHY, "until": "2099-03-10T14:00:00+02:00"}
+    first = good(site.admin("PUT", path, body, headers=key))
+    assert first["until"] == "2099-03-10T12:00:00Z"
+    good(site.admin("PUT", path, {"reason": "another"}))
+    assert site.admin("DELETE", path).status_code == 204
+    with site.nothing_changes():
+        again = site.admin("PUT", path, body, headers=key)
+    assert (again.status_code, again.headers["Idempotency-Replayed"]) == (200, "true")
+    assert good(again) == first
+
+
 @pytest.mark.parametrize(
     "scope",
     [

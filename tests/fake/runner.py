@@ -111,6 +111,10 @@ class FakeRunner:
             problem="exit status 3",
         )
 
+    def complain(self, line_id: LineId, problem: str) -> None:
+        """It goes on, and says what is wrong."""
+        self._wanted[line_id] = replace(self._wanted[line_id], problem=problem)
+
     def tell(self) -> None:
         """What a line does has changed: whoever waits looks again."""
         self._changed.set()
@@ -128,16 +132,14 @@ class FakeRunner:
         process = self.machine.processes.get(line_id)
         if process is None:
             return replace(known, state="waiting", process_id=None)
-        address = f"unix@/lines/{line_id}/front.sock"
         if process.is_frozen:
-            return replace(known, state="frozen", process_id=process.process_id, address=address)
+            return replace(known, state="frozen", process_id=process.process_id)
         return replace(
             known,
             state="draining" if line_id in self._draining else "ready",
             process_id=process.process_id,
             running=int(process.has_request),
             applied=1,
-            address=address,
         )
 
     async def _wait(self) -> None:

@@ -15,7 +15,7 @@ from tests.service.wait import until
 
 async def run(root: Path, line_id: LineId, program: tuple[str, ...]) -> None:
     runner = LocalRunner(root, clock=SystemClock(), program=program)
-    spec = LineSpec(line_id=line_id, directory=root / line_id, gateway="unix:/run/jobs.sock")
+    spec = LineSpec(line_id=line_id, directory=root / line_id)
     await runner.ensure(spec)
 
     async def is_ready() -> bool:

@@ -180,6 +180,9 @@ class BoxRead(AnswerModel):
         description="joining, active or leaving; null: the gateway has it, and nobody ordered it."
     )
     drained: bool = Field(description="It finishes what it has and takes no more.")
+    drained_by: Literal["staff", "reconciler"] | None = Field(
+        description="Who has drained it; null: nobody, or an older version, which did not say."
+    )
     lent_to: str | None = Field(description="The pool that borrows it; null while it is not lent.")
     lent_until: datetime | None = Field(description="When it is back by itself.")
     operation_time_ms: int | None = Field(description="Milliseconds per programming operation.")
@@ -243,6 +246,7 @@ def _wanted(record: BoxRecord) -> dict[str, object]:
         "driver": spec.driver,
         "state": record.state,
         "drained": spec.drained,
+        "drained_by": record.drained_by,
         "lent_to": spec.lent_to,
         "lent_until": spec.lent_until,
         "operation_time_ms": round(spec.operation_time / timedelta(milliseconds=1)),
@@ -266,6 +270,7 @@ def _wanted(record: BoxRecord) -> dict[str, object]:
 _UNORDERED: dict[str, object] = {
     "state": None,
     "drained": False,
+    "drained_by": None,
     "lent_to": None,
     "lent_until": None,
     "operation_time_ms": None,

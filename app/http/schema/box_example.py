@@ -20,6 +20,7 @@ BOX: Final[dict[str, Any]] = {
     "driver": "software",
     "state": "active",
     "drained": False,
+    "drained_by": None,
     "lent_to": None,
     "lent_until": None,
     "operation_time_ms": 20,
@@ -74,7 +75,13 @@ BOX_LOAN: Final[dict[str, Any]] = {
     "force": False,
     "reason": "Ticket 4713: their own box is in repair.",
 }
-DRAINED: Final[dict[str, Any]] = {**BOX, "drained": True, "condition": "drained", "version": 2}
+DRAINED: Final[dict[str, Any]] = {
+    **BOX,
+    "drained": True,
+    "drained_by": "staff",
+    "condition": "drained",
+    "version": 2,
+}
 POOL: Final[dict[str, Any]] = {
     "name": "shared",
     "owner": None,

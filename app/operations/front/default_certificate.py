@@ -118,7 +118,7 @@ class DefaultCertificate:
         try:
             seen = tuple(path.stat().st_mtime for path in (given.certificate, given.key))
             if known is not None and seen == self._seen:
-                return replace(known, problem=None)
+                return replace(known, problem=self._expired(known.certificate))
             found = DefaultPem(
                 certificate=_read(given.certificate, given.key, clock=self._clock), self_made=False
             )
@@ -129,6 +129,10 @@ class DefaultCertificate:
             return DefaultPem(certificate=known.certificate, self_made=False, problem=code)
         self._seen = seen
         return found
+
+    def _expired(self, used: ServerCertificate) -> str | None:
+        """What is wrong with one that was good when it was read: there is nothing better than to go on with it."""
+        return HostCertificateExpired.code if used.not_after <= self._clock.now() else None
 
     def _made(self) -> DefaultPem:
         now = self._clock.now()
@@ -237,7 +241,10 @@ def _general(name: str) -> x509.GeneralName:
 
 
 def _named(certificate: x509.Certificate) -> list[str]:
-    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return []
     addresses = [str(each) for each in names.get_values_for_type(x509.IPAddress)]
     return [*names.get_values_for_type(x509.DNSName), *addresses]
 

@@ -161,7 +161,7 @@ class KeptFront:
         self.report = _with_change(report, applied, self._clock.now()) if applied.changed else report
 
     def _apply_without_unfit(self, state: FrontState) -> tuple[Applied, tuple[LeftOut, ...]]:
-        """Apply; a host whose certificate HAProxy would not take must not hold up everybody else.
+        """Apply; a certificate or an authority that HAProxy would not take must not hold up everybody else.
 
         Raises:
             DomainError: something else is wrong.
@@ -171,15 +171,11 @@ class KeptFront:
             try:
                 return self._front.apply(state), tuple(left_out)
             except FrontCertificateUnfit as error:
-                name = str(error.detail.get("name", ""))
-                unfit = [
-                    each for each in state.hosts.values() if name in (each.host_id, certificate_name(each))
-                ]
+                smaller, unfit = _without(state, str(error.detail.get("name", "")), error.code)
                 if not unfit:
                     raise
-                left_out += [LeftOut(kind="host", name=each.host, why=error.code) for each in unfit]
-                hosts = {host: each for host, each in state.hosts.items() if each not in unfit}
-                state = replace(state, hosts=hosts)
+                state = smaller
+                left_out += unfit
 
     def _note_failure(self, desired: Desired, code: str, message: str) -> None:
         self._again_at = self._clock.monotonic() + self._pause.total_seconds()
@@ -193,6 +189,20 @@ class KeptFront:
             message=message,
             running=False if code == "haproxy_unavailable" else self.report.running,
         )
+
+
+def _without(state: FrontState, name: str, why: str) -> tuple[FrontState, list[LeftOut]]:
+    """The state without the host or the authority of that name; lines check callers of an authority by themselves."""
+    unfit = [each for each in state.hosts.values() if name in (each.host_id, certificate_name(each))]
+    left_out = [LeftOut(kind="host", name=each.host, why=why) for each in unfit]
+    if name in state.authorities:
+        left_out.append(LeftOut(kind="authority", name=name, why=why))
+    return replace(
+        state,
+        hosts={host: each for host, each in state.hosts.items() if each not in unfit},
+        authorities={key: pem for key, pem in state.authorities.items() if key != name},
+        revocation_lists={key: pem for key, pem in state.revocation_lists.items() if key != name},
+    ), left_out
 
 
 def _with_change(report: FrontReport, applied: Applied, now: datetime) -> FrontReport:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Final
+from typing import Final, TypeVar
 
 from anyio import to_thread
 
@@ -23,6 +23,11 @@ _log = logging.getLogger(__name__)
 
 _WITHIN: Final = timedelta(seconds=1)
 """A worker answers within milliseconds; one that hangs must not hold the healer up. Our own decision."""
+_ALL_WITHIN: Final = timedelta(seconds=2.5)
+"""Everything that is asked of one: its socket, then, side by side, its health address and its master."""
+_T = TypeVar("_T")
+_Lines = Mapping[tuple[str, int], Evidence]
+"""By key of the line set and number of the line."""
 _NO_ANSWER: Final = "haproxy_unavailable"
 _GROUP: Final = "fronts"
 _CONFIG_GROUP: Final = "config"
@@ -45,7 +50,7 @@ class FrontView:
     """
 
     name: str
-    lines: Mapping[tuple[str, int], Evidence] | None = None
+    lines: _Lines | None = None
     observation: Observation
     others: tuple[Observation, ...] = field(default=())
 
@@ -56,11 +61,19 @@ class FrontWatch:
     Args:
         fronts: the load balancers.
         report: whether each is what it is to be.
+        all_within: how long each is asked.
     """
 
-    def __init__(self, fronts: Sequence[FrontSettings], report: Callable[[], FrontsReport]) -> None:
+    def __init__(
+        self,
+        fronts: Sequence[FrontSettings],
+        report: Callable[[], FrontsReport],
+        *,
+        all_within: timedelta = _ALL_WITHIN,
+    ) -> None:
         self._fronts = tuple(fronts)
         self._report = report
+        self._all_within = all_within
 
     @property
     def has_parts(self) -> bool:
@@ -75,7 +88,7 @@ class FrontWatch:
     async def look(self) -> tuple[FrontView, ...]:
         """Ask all of them at once."""
         reports = {each.name: each for each in self._report().fronts}
-        asked = (to_thread.run_sync(_ask, each, reports.get(each.name)) for each in self._fronts)
+        asked = (_see(each, reports.get(each.name), self._all_within) for each in self._fronts)
         return tuple(await asyncio.gather(*asked))
 
 
@@ -87,22 +100,17 @@ def _config_subject(name: str) -> Subject:
     return Subject(kind="config", name=name, group=_CONFIG_GROUP)
 
 
-def _ask(settings: FrontSettings, report: FrontReport | None) -> FrontView:
+async def _see(settings: FrontSettings, report: FrontReport | None, within: timedelta) -> FrontView:
+    lines = None
     try:
-        return _see(settings, report)
+        async with asyncio.timeout(within.total_seconds()):
+            evidence, lines = await _ask(settings)
+    except TimeoutError:
+        evidence = (Evidence(witness="runtime", verdict="unknown", detail="not_in_time"),)
     except Exception:
         # A defect of ours says nothing of the load balancer, and must not hide all other parts.
         _log.exception("front_not_seen", extra={"front": settings.name})
         evidence = (Evidence(witness="runtime", verdict="unknown", detail="internal_error"),)
-        return FrontView(
-            name=settings.name,
-            observation=Observation(subject=_front_subject(settings.name), evidence=evidence),
-        )
-
-
-def _see(settings: FrontSettings, report: FrontReport | None) -> FrontView:
-    runtime, lines = _ask_runtime(settings)
-    evidence = (runtime,) if lines is not None else (runtime, _ask_health(settings), _ask_master(settings))
     return FrontView(
         name=settings.name,
         lines=lines,
@@ -111,9 +119,19 @@ def _see(settings: FrontSettings, report: FrontReport | None) -> FrontView:
     )
 
 
-def _ask_runtime(
-    settings: FrontSettings,
-) -> tuple[Evidence, Mapping[tuple[str, int], Evidence] | None]:
+async def _ask(settings: FrontSettings) -> tuple[tuple[Evidence, ...], _Lines | None]:
+    runtime, lines = await _in_thread(_ask_runtime, settings)
+    if lines is not None:
+        return (runtime,), lines
+    others = await asyncio.gather(_in_thread(_ask_health, settings), _in_thread(_ask_master, settings))
+    return (runtime, *others), None
+
+
+async def _in_thread(ask: Callable[[FrontSettings], _T], settings: FrontSettings) -> _T:
+    return await to_thread.run_sync(ask, settings, abandon_on_cancel=True)
+
+
+def _ask_runtime(settings: FrontSettings) -> tuple[Evidence, _Lines | None]:
     try:
         found = RuntimeSocket(settings.runtime_socket, timeout=_WITHIN).show_servers_state()
     except HaproxyError as error:

@@ -8,11 +8,12 @@ Who was held up himself, by a pause of the process or a clock that jumped, warms
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, TypeVar
 
 from anyio import to_thread
 
@@ -35,9 +36,13 @@ from app.operations.reconcile.situation import Situation
 from tenancy.box.control import BoxView
 
 _log = logging.getLogger(__name__)
+_T = TypeVar("_T")
 
 LONGEST_PAUSE: Final = timedelta(seconds=5)
 """Between two looks. **Source:** high availability reference §4, rule 3."""
+ASK_WITHIN: Final = timedelta(seconds=2)
+"""A source that needs longer is not heard. After load balancers (`front_watch`) lines are asked: both take less than
+`LONGEST_PAUSE`. Our own decision."""
 _CLEAR_EVERY: Final = timedelta(hours=1)
 _MOST_NOTES: Final = 200
 """Lines of the journal in one turn; further ones follow. Our own decision."""
@@ -68,12 +73,24 @@ class HealerParts:
 
 
 class Healer:
-    """Used from one event loop."""
+    """Used from one event loop.
 
-    def __init__(self, parts: HealerParts, *, clock: Clock, rails: Rails | None = None) -> None:
+    Args:
+        ask_within: how long a source may take for its answer.
+    """
+
+    def __init__(
+        self,
+        parts: HealerParts,
+        *,
+        clock: Clock,
+        rails: Rails | None = None,
+        ask_within: timedelta = ASK_WITHIN,
+    ) -> None:
         self._parts = parts
         self._clock = clock
         self._rails = rails or Rails()
+        self._ask_within = ask_within
         self._past: dict[str, Past] = {}
         self._told: dict[str, Told] = {}
         self._begun: dict[str, OpenAction] = {}
@@ -91,8 +108,9 @@ class Healer:
         """Look once, and do what is due. A loop calls it."""
         if not self._parts.is_watching:
             return
+        asked_at = self._clock.monotonic()
         observations = await self._observe()
-        now = self._note_look()
+        now = self._note_look(asked_at)
         has_lease = await self._keep_lease(now)
         self._remember(observations, now)
         by_key = {each.subject.key: each for each in observations}
@@ -124,28 +142,48 @@ class Healer:
             await to_thread.run_sync(self._parts.lease.give_up)
 
     async def _observe(self) -> tuple[Observation, ...]:
-        fronts = await self._parts.fronts.look()
-        found = [each for front in fronts for each in (front.observation, *front.others)]
-        busy = await self._find_busy()
-        with carry_on("lines_not_seen"):
-            found += await self._parts.lines.look(fronts, busy=busy)
+        """Ask everybody side by side: who does not answer keeps nobody else from being looked at."""
+        busy = asyncio.ensure_future(self._find_busy())
+        views, found = await asyncio.gather(
+            self._ask("boxes_not_seen", self._parts.boxes()), self._observe_lines(busy)
+        )
         with carry_on("boxes_not_seen"):
-            found += observe_boxes(await self._parts.boxes(), busy=busy)
+            found += observe_boxes(views or (), busy=await busy)
         return (*found, *observe_kinds(found, self._rails))
 
-    async def _find_busy(self) -> frozenset[str] | None:
-        try:
-            return await to_thread.run_sync(self._parts.busy)
-        except DomainError:
-            return None
+    async def _observe_lines(self, busy: Awaitable[frozenset[str] | None]) -> list[Observation]:
+        """And load balancers, which are asked about lines first."""
+        fronts = await self._parts.fronts.look()
+        found = [each for front in fronts for each in (front.observation, *front.others)]
+        looking = self._parts.lines.look(fronts, busy=await busy)
+        found += await self._ask("lines_not_seen", looking) or ()
+        return found
 
-    def _note_look(self) -> datetime:
+    async def _find_busy(self) -> frozenset[str] | None:
+        return await self._ask("busy_not_known", to_thread.run_sync(self._parts.busy, abandon_on_cancel=True))
+
+    async def _ask(self, event: str, answer: Awaitable[_T]) -> _T | None:
+        """What a source says; None if it cannot, or not in time: then nobody knows.
+
+        Args:
+            event: that it does not, for the log.
+        """
+        with carry_on(event):
+            try:
+                async with asyncio.timeout(self._ask_within.total_seconds()):
+                    return await answer
+            except TimeoutError:
+                _log.warning(event, extra={"code": "not_in_time"})
+        return None
+
+    def _note_look(self, asked_at: float) -> datetime:
+        """Asking may take a while, and is part of looking; longer than it may, and this process was held up in it."""
         now, monotonic = self._clock.now(), self._clock.monotonic()
         if self._looked is not None:
-            passed = monotonic - self._looked[1]
-            jumped = abs((now - self._looked[0]).total_seconds() - passed)
-            if max(passed, jumped) > LONGEST_PAUSE.total_seconds():
-                _log.warning("healer_held_up", extra={"seconds": round(passed, 1), "jump": round(jumped, 1)})
+            jumped = abs((now - self._looked[0]).total_seconds() - (monotonic - self._looked[1]))
+            paused = max(asked_at - self._looked[1], monotonic - asked_at)
+            if max(paused, jumped) > LONGEST_PAUSE.total_seconds():
+                _log.warning("healer_held_up", extra={"seconds": round(paused, 1), "jump": round(jumped, 1)})
                 self._start_watching(None)
         self._looked = (now, monotonic)
         if self._watching_since is None:

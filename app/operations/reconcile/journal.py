@@ -173,10 +173,12 @@ def read_history(entries: Sequence[Entry], *, now: datetime) -> History:
 def _out(entries: Sequence[Entry]) -> frozenset[str]:
     found: set[str] = set()
     for entry in entries:
-        is_open_or_met = entry.outcome in ("open", "met")
-        if entry.reason == "taken_out_by_others" or (entry.action == "take_out" and is_open_or_met):
+        has_left = entry.action == "take_out" and entry.outcome in ("open", "met")
+        # Carried out, it is in service, whether it was well in time or not.
+        is_back = entry.action == "put_back" and entry.outcome != "failed"
+        if entry.reason == "taken_out_by_others" or has_left:
             found.add(entry.part)
-        elif entry.reason in ("overruled", "healthy") or (entry.action == "put_back" and is_open_or_met):
+        elif entry.reason in ("overruled", "healthy") or is_back:
             found.discard(entry.part)
     return frozenset(found)
 

@@ -25,7 +25,10 @@ _READY_WITHIN: Final = timedelta(seconds=0.5)
 """The load balancers give a line 300 ms. Our own decision."""
 _READ_ALL_EVERY: Final = timedelta(seconds=30)
 """As the keeper of lines does."""
-_AT_ONCE: Final = 8
+_ALL_READY_WITHIN: Final = timedelta(seconds=1)
+"""All that are asked. Our own decision: the healer must not be held up, and others have said enough of the rest."""
+_AT_ONCE: Final = 64
+"""Threads; 128 lines that hang are asked within that time."""
 _PROCESS: Final = "process"
 """The line's own: what its runner and we ourselves hear from it has one cause, so that it counts once."""
 _CURES: Final[tuple[Cure, ...]] = ("restart", "replace")
@@ -80,10 +83,17 @@ class KnownLine:
 
 
 class LineWatch:
-    """Used from one event loop. While the platform database is away, lines are those that were known last."""
+    """Used from one event loop. While the platform database is away, lines are those that were known last.
 
-    def __init__(self, parts: LineWatchParts, *, clock: Clock) -> None:
+    Args:
+        all_within: how long lines are asked themselves, all together.
+    """
+
+    def __init__(
+        self, parts: LineWatchParts, *, clock: Clock, all_within: timedelta = _ALL_READY_WITHIN
+    ) -> None:
         self._parts = parts
+        self._all_within = all_within
         self._clock = clock
         self._known: tuple[KnownLine, ...] = ()
         self._change: int | None = None
@@ -102,7 +112,8 @@ class LineWatch:
         if seen is None:
             return ()
         await to_thread.run_sync(self._follow)
-        asked = (self._observe(line, seen.get(line.line_id), fronts) for line in self._known)
+        until = asyncio.get_running_loop().time() + self._all_within.total_seconds()
+        asked = (self._observe(line, seen.get(line.line_id), fronts, until=until) for line in self._known)
         found = await asyncio.gather(*asked)
         busy_lines = {each.line_id for each in self._known if busy is None or _is_busy(each, busy)}
         return tuple(
@@ -110,14 +121,13 @@ class LineWatch:
         )
 
     async def _observe(
-        self, line: KnownLine, seen: LineSeen | None, fronts: Sequence[FrontView]
+        self, line: KnownLine, seen: LineSeen | None, fronts: Sequence[FrontView], *, until: float
     ) -> Observation:
         state: LineState = "absent" if seen is None else seen.state
         evidence = [_runner_says(state, seen)]
         evidence += [each for front in fronts if (each := _front_says(front, line)) is not None]
         if any(each.verdict != "ok" for each in evidence):
-            directory = self._parts.directory_of(line.line_id)
-            evidence.append(await to_thread.run_sync(_ask_readiness, directory, limiter=self._threads))
+            evidence.append(await self._ask(line, until))
         return Observation(
             subject=line_subject(line.line_id, line.group),
             evidence=tuple(evidence),
@@ -129,6 +139,16 @@ class LineWatch:
             is_healing=state in _HEALING,
             is_changing=not line.is_stable or state == "draining",
         )
+
+    async def _ask(self, line: KnownLine, until: float) -> Evidence:
+        directory = self._parts.directory_of(line.line_id)
+        try:
+            async with asyncio.timeout_at(until):
+                return await to_thread.run_sync(
+                    _ask_readiness, directory, limiter=self._threads, abandon_on_cancel=True
+                )
+        except TimeoutError:
+            return Evidence(witness="readiness", verdict="unknown", detail="not_in_time", source=_PROCESS)
 
     def _follow(self) -> None:
         now = self._clock.monotonic()

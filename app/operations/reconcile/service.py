@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from datetime import datetime
 
+from app.core.clock import to_text
 from app.core.command import Command, Done
 from app.core.db import Database, Tx
 from app.core.json import JsonObject
@@ -69,21 +70,11 @@ class ReconcileService:
             before = repository.find_pause(tx, scope)
             repository.put_pause(tx, wanted)
             tx.emit("reconcile.paused", subject=scope, data=_told(wanted), before=_told(before))
-            return {}
+            return _to_answer(wanted)
 
-        replayed = carry_out(self._db, command, body).replayed
-        return Done(value=self.get_pause(scope), replayed=replayed)
-
-    def get_pause(self, scope: str) -> Pause:
-        """One pause.
-
-        Raises:
-            PauseNotFound: there is none of that scope.
-        """
-        found = self._db.read(lambda reader: repository.find_pause(reader, scope))
-        if found is None:
-            raise PauseNotFound("Nothing is paused like that.", scope=scope[:100])
-        return found
+        answer = carry_out(self._db, command, body)
+        # Not read again: somebody may have ended it meanwhile.
+        return Done(value=_from_answer(scope, answer.value), replayed=answer.replayed)
 
     def resume(self, scope: str, *, command: Command | None = None) -> None:
         """Have it looked after again.
@@ -116,6 +107,26 @@ class ReconcileService:
             return {}
 
         return carry_out(self._db, command, body).replayed
+
+
+def _to_answer(pause: Pause) -> JsonObject:
+    return {
+        "reason": pause.reason,
+        "paused_by": pause.paused_by,
+        "until": None if pause.until is None else to_text(pause.until),
+        "created_at": to_text(pause.created_at),
+    }
+
+
+def _from_answer(scope: str, answer: JsonObject) -> Pause:
+    until = answer["until"]
+    return Pause(
+        scope=scope,
+        reason=str(answer["reason"]),
+        paused_by=str(answer["paused_by"]),
+        until=None if until is None else datetime.fromisoformat(str(until)),
+        created_at=datetime.fromisoformat(str(answer["created_at"])),
+    )
 
 
 def _told(pause: Pause | None) -> JsonObject:

@@ -28,6 +28,7 @@ class Ended:
     Attributes:
         line: which has answered, by its place in the list.
         closed: its connection ended with the answer.
+        retry_after: of the answer; when to come again.
     """
 
     number: int
@@ -35,6 +36,7 @@ class Ended:
     line: int
     closed: bool
     error: str = ""
+    retry_after: str | None = None
 
 
 @dataclass
@@ -113,6 +115,7 @@ class LineLoad:
                 return
             closed = answer.headers.get("connection") == "close"
             text = "" if answer.status_code == 200 else answer.text
-            self.ended.append(Ended(number, answer.status_code, line, closed, text))
+            again = answer.headers.get("retry-after")
+            self.ended.append(Ended(number, answer.status_code, line, closed, text, again))
             return
         self.ended.append(Ended(number, 0, first, True, "no line takes connections"))

@@ -105,8 +105,10 @@ def test_killed_line_costs_only_what_it_had_at_hand_and_the_books_stay_exact(wor
             load.wait_for(40)
             one.start()
             load.wait_for(60)
-        assert all(each.line == 0 and "Connect" not in each.error for each in load.failed), load.failed
-        assert all(each.number < begun for each in load.failed), "they were under way"
+        # A database that is busy for too long may be refused by either line: that has changed nothing.
+        failed = [each for each in load.failed if each.status != 503 or each.retry_after is None]
+        assert all(each.line == 0 and "Connect" not in each.error for each in failed), failed
+        assert all(each.number < begun for each in failed), "they were under way"
         assert {each.line for each in load.ended[-20:]} == {0, 1}
     answered = [each for each in load.ended if each.status == 200]
     # What a line has answered for more than a second is written down, whatever becomes of it.

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 from starlette.types import Receive, Scope, Send
@@ -16,18 +17,26 @@ from app.line_drain import Ending, LineDrain, SocketName
 from tests.service.wait import wait_until_async
 
 LONG = timedelta(seconds=60)
+NEVER = 1000.0
+
+
+class Play(Protocol):
+    """Plays while a line leaves, and waits until it has left."""
+
+    def __call__(self, body: Callable[[Scene], Awaitable[None]], *, last: float = 0.1) -> None: ...
 
 
 class Scene:
     """A gate, the name of a socket, and requests that run until they are told to end."""
 
-    def __init__(self, folder: Path, *, interval: float = 0.05) -> None:
+    def __init__(self, folder: Path, *, last: float = 0.1) -> None:
         clock = SystemClock()
         self.path = folder / "front.sock"
         self.path.touch()
         self.gate = RequestGate(self._serve, clock=clock)
         self.ending = Ending(clock)
-        self.drain = LineDrain(self.gate, SocketName(self.path), self.ending, interval=interval, clock=clock)
+        name = SocketName(self.path)
+        self.drain = LineDrain(self.gate, name, self.ending, interval=0.05, clock=clock, last=last)
 
     def begin(self) -> asyncio.Event:
         """A request that runs until this is set."""
@@ -54,10 +63,10 @@ async def _nowhere(_message: object) -> None:
 
 
 @pytest.fixture
-def play(tmp_path: Path) -> Callable[[Callable[[Scene], Awaitable[None]]], None]:
-    def play(body: Callable[[Scene], Awaitable[None]]) -> None:
+def play(tmp_path: Path) -> Play:
+    def play(body: Callable[[Scene], Awaitable[None]], *, last: float = 0.1) -> None:
         async def main() -> None:
-            scene = Scene(tmp_path)
+            scene = Scene(tmp_path, last=last)
             scene.ending.tell(LONG)
             leaving = asyncio.create_task(scene.drain.leave())
             await body(scene)
@@ -69,17 +78,17 @@ def play(tmp_path: Path) -> Callable[[Callable[[Scene], Awaitable[None]]], None]
     return play
 
 
-Play = Callable[[Callable[[Scene], Awaitable[None]]], None]
-
-
 def test_who_comes_on_an_old_connection_gets_the_name_back_until_he_is_answered(play: Play) -> None:
     async def body(scene: Scene) -> None:
         await scene.until(lambda: not scene.path.exists(), "the name to be away")
         end = scene.begin()
         await scene.until(scene.path.exists, "the name to be back")
         end.set()
+        await scene.until(lambda: not scene.path.exists(), "the name to be away again")
+        scene.ending.tell(timedelta(0))
 
-    play(body)
+    # However late he comes: the line waits for him.
+    play(body, last=NEVER)
 
 
 def test_callers_that_keep_a_line_busy_are_sent_elsewhere_and_cut_nobody(play: Play) -> None:

@@ -15,16 +15,19 @@ import pytest
 from app.container import Platform
 from app.core.errors import InputInvalid
 from app.core.ids import InstanceId, LineId
+from app.core.lock import locked
 from app.embedded_lines import CONTROL_LINE
 from app.line_setup import LinesRunning
 from app.operations.instance_lines import ServedLines
 from app.operations.remote_line import LineUnreachable, RemoteLines
 from app.settings import Settings
-from tenancy.line_file import line_directory, write_instances, write_line
+from tenancy.front.denied_file import DENIED_FILE
+from tenancy.line_file import INSTANCES_FILE, LINES_DIRECTORY, line_directory, write_instances, write_line
 from tenancy.runner.port import Runner
 from tests.api.site import Instance, good, refused
 from tests.fake.runner import FakeRunner
-from tests.integration.app.line_site import CONNECTIONS, LineSite, ServedLine, activate
+from tests.integration.app.line_site import CONNECTIONS, SOON, LineSite, ServedLine, activate
+from tests.service.wait import wait_until
 
 
 class QuietPlatform(Platform):
@@ -65,6 +68,19 @@ def test_boxes_in_this_process_are_out_of_reach_for_lines(tmp_path: Path) -> Non
         asyncio.run(start())
     assert wrong.value.detail["field"] == "lines"
     assert not (tmp_path / "data").exists()
+
+
+def test_platform_starts_though_no_line_can_be_told_who_is_denied(
+    tmp_path_factory: pytest.TempPathFactory, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path_factory.mktemp("full")
+    lines = folder / "data" / LINES_DIRECTORY
+    # Removed as the directory of a line that is not wanted, once the platform has started.
+    (lines / f"{DENIED_FILE}.new").mkdir(mode=0o700, parents=True)
+    with LineSite(folder, make_platform=QuietPlatform, lines="processes", boxes="processes") as site:
+        assert site.call("GET", "/livez").status_code == 200
+        assert "denied_not_followed" in caplog.text
+        wait_until((lines / DENIED_FILE).is_file, "lines to be told", deadline=SOON)
 
 
 def test_platform_does_not_start_with_lines_of_its_own_while_processes_serve_them(
@@ -157,19 +173,47 @@ def signed_up_to(site: LineSite, instance: Instance) -> set[int]:
     }
 
 
-def test_end_of_an_instance_waits_for_a_line_that_does_not_answer(site: LineSite, tmp_path: Path) -> None:
-    gone, stays = (site.add_instance("dedicated", name) for name in ("gone", "stays"))
-    platform, key = site.platform, InstanceId(gone.instance_id)
+def remote_lines(site: LineSite, data_dir: Path) -> RemoteLines:
+    platform = site.platform
     own = ServedLines(
         lambda: [platform.line(CONTROL_LINE)], open_runtime=platform.runtime, follow=platform.directory.follow
     )
-    lines = RemoteLines(tmp_path, databases=platform.databases, own=own)
+    return RemoteLines(data_dir, databases=platform.databases, own=own)
+
+
+def test_line_forgets_an_instance_that_its_file_leaves_out_before_the_line_has_taken_that_over(
+    site: LineSite, tmp_path: Path
+) -> None:
+    left = site.add_instance("dedicated", "left")
+    key, lines = InstanceId(left.instance_id), remote_lines(site, tmp_path)
+    with served_line(site, left, "own-5", tmp_path) as line:
+        write_instances(line.directory, [site.listed_instance(left)], connections=CONNECTIONS + 1)
+        line.wait_for(2)
+        good(line.call("GET", "/left/api/v1/items", auth=left.auth))
+        # An older version is never taken over: as if the line had not come to it yet.
+        (line.directory / INSTANCES_FILE).unlink()
+        write_instances(line.directory, [], connections=CONNECTIONS)
+        assert line.private.status().open_instances == 1
+        site.run(lines.forget(key))
+        assert line.private.status().open_instances == 0
+    # One that does not run has nothing open, and would not open this one.
+    site.run(lines.forget(key))
+    with locked(line.directory), pytest.raises(LineUnreachable):
+        site.run(lines.forget(key))
+
+
+def test_end_of_an_instance_waits_for_a_line_that_does_not_answer(site: LineSite, tmp_path: Path) -> None:
+    gone, stays = (site.add_instance("dedicated", name) for name in ("gone", "stays"))
+    platform, key = site.platform, InstanceId(gone.instance_id)
+    lines = remote_lines(site, tmp_path)
     line = served_line(site, gone, "own-2", tmp_path)
     assert not site.run(lines.settle(key))
     with pytest.raises(LineUnreachable):
         site.run(lines.forget(key))
-    # Others do not wait for a line that has nothing to do with them.
+    # Others do not wait for a line that has nothing to do with them, nor for one that has no files and no process.
+    (tmp_path / LINES_DIRECTORY / "own-6").mkdir()
     assert site.run(lines.settle(InstanceId(stays.instance_id)))
+    site.run(lines.forget(InstanceId(stays.instance_id)))
     with line:
         good(line.call("GET", "/gone/api/v1/items", auth=gone.auth))
         assert site.run(lines.settle(key))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -14,8 +16,8 @@ import pytest
 
 from app.core.clock import SystemClock
 from app.core.process import Supervised
-from lb.errors import HaproxyError
-from lb.process import check_configuration, supervised_haproxy
+from lb.errors import HaproxyError, HaproxyUnavailable
+from lb.process import check_configuration, find_haproxy, haproxy_processes, supervised_haproxy
 from tests.service.binary import require_binary
 from tests.service.front_site import FrontSite, front_home
 from tests.service.wait import wait_until_async
@@ -126,6 +128,83 @@ async def test_who_is_stopped_before_it_has_begun_leaves_nobody_behind() -> None
         await process.stop()
         assert process.pid is None
         assert answers(site) is None
+
+
+BEGINNING = """
+import pathlib, signal, socket, sys
+print(flush=True)
+sys.stdin.readline()
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(sys.argv[1])
+listener.listen()
+signal.pause()
+"""
+
+
+@contextmanager
+def beginning(site: FrontSite, *, leads: bool = True) -> Iterator[subprocess.Popen[bytes]]:
+    """What has the words of a master and does not listen yet; it begins with the first line that it is given."""
+    words = (str(site.settings.master_socket), "-W", str(site.settings.configuration))
+    with subprocess.Popen(
+        [sys.executable, "-c", BEGINNING, *words],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=leads,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            process.stdout.readline()
+            yield process
+        finally:
+            process.kill()
+
+
+class LateClock(SystemClock):
+    """Much time passes as soon as somebody has looked once; told then."""
+
+    def __init__(self, passes: timedelta, tell: Callable[[], None] = lambda: None) -> None:
+        self._passes = passes
+        self._tell = tell
+        self._looks = 0
+
+    def monotonic(self) -> float:
+        self._looks += 1
+        if self._looks == 1:
+            return 0.0
+        if self._looks == 3:
+            self._tell()
+        return self._passes.total_seconds()
+
+
+async def test_a_master_that_takes_long_to_begin_is_waited_for_and_gets_no_second_one_beside_it() -> None:
+    with front_home() as site:
+        site.front.prepare()
+        with beginning(site) as master:
+
+            def begin() -> None:
+                assert master.stdin is not None
+                master.stdin.write(b"\n")
+                master.stdin.flush()
+
+            found = await find_haproxy(site.settings, clock=LateClock(timedelta(seconds=15), begin))
+            assert found is not None
+            assert found.pid == master.pid
+            found.release()
+
+
+async def test_a_master_that_never_listens_is_named_and_gets_no_second_one_beside_it() -> None:
+    with front_home() as site:
+        site.front.prepare()
+        with beginning(site) as master, pytest.raises(HaproxyUnavailable, match=f"process {master.pid}"):
+            await find_haproxy(site.settings, clock=LateClock(timedelta(seconds=60)))
+
+
+async def test_a_worker_that_is_left_keeps_nobody_from_starting_a_master() -> None:
+    with front_home() as site:
+        site.front.prepare()
+        with beginning(site, leads=False) as worker:
+            assert haproxy_processes(site.settings) == [worker.pid]
+            assert await find_haproxy(site.settings, clock=SystemClock()) is None
 
 
 def test_a_configuration_is_checked_with_what_is_wrong_in_bounded_words(tmp_path: Path) -> None:

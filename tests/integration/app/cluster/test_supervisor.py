@@ -18,8 +18,8 @@ from app.cluster.address import AddressNotFree, require_free
 from app.cluster.mariadb import DatabaseNotMade, is_made, is_maker
 from app.cluster.part import supervised_part
 from app.cluster.place import ClusterPlace, ClusterRunning, held, plan_place
-from app.cluster.sign import control_sign
-from app.cluster.supervisor import PartNotStarted, Supervisor
+from app.cluster.sign import box_processes, control_sign, gateway_sign
+from app.cluster.supervisor import PartNotEnded, PartNotStarted, Supervisor
 from app.command.cluster_up import end_cluster
 from app.core.clock import SystemClock
 from app.core.process_identity import running
@@ -260,6 +260,42 @@ def test_line_that_control_has_only_just_started_is_ended_as_well(place: Cluster
     finally:
         line.kill()
         line.wait()
+
+
+def test_line_that_does_not_end_is_named_and_keeps_what_it_needs(
+    place: ClusterPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.cluster.supervisor._STARTS_WITHIN", timedelta(0))
+    with (
+        just_started(f"--datadir={place.data_dir}/mariadb/data") as database,
+        just_started(f"app.cli cluster control --data-dir {place.data_dir}") as control,
+    ):
+        with just_started(f"line {place.data_dir}/lines/acme-1") as line:
+            left = asyncio.run(_supervisor(place).stop())
+            assert left == {"lines": [line.pid], "database": [database.pid]}
+            assert control.wait(SOON.total_seconds()) < 0
+        assert asyncio.run(_supervisor(place).stop()) == {}
+        assert database.wait(SOON.total_seconds()) < 0
+
+
+def test_end_says_what_still_runs(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.cluster.supervisor._STARTS_WITHIN", timedelta(0))
+    with held(data_dir):
+        place = plan_place(data_dir)
+    with (
+        just_started(f"line {data_dir}/lines/acme-1") as line,
+        pytest.raises(PartNotEnded, match=f"lines: process {line.pid}"),
+    ):
+        asyncio.run(end_cluster(place, within=SOON, tell=_tell_nobody))
+
+
+def test_box_with_the_name_of_a_command_is_taken_for_nothing_else(place: ClusterPlace) -> None:
+    for name in ("serve", "control", "cluster"):
+        words = f"app.cli fsb box {name} --data-dir {place.data_dir}"
+        with just_started(words) as box:
+            assert gateway_sign(place).processes() == []
+            assert control_sign(place).processes() == []
+            assert box_processes(place) == {name: box.pid}
 
 
 def test_supervisor_that_has_only_just_begun_is_told_to_end_as_soon_as_it_listens(data_dir: Path) -> None:

@@ -321,6 +321,24 @@ def test_first_attempt_still_running_at_the_deadline_is_named(bench: Bench, name
     second.close()
 
 
+@mariadb
+def test_process_that_stands_still_in_a_transaction_holds_nobody_up_for_long(bench: Bench, name: str) -> None:
+    second = Database(bench.db.engine.url.render_as_string(hide_password=False))
+    bench.db.run_tx(new_id("op"), Body(name))
+    still = Body(name)
+
+    def stand_still(tx: Tx) -> JsonObject:
+        done = still(tx)
+        if still.runs == 1:
+            # It has the row, and says nothing until somebody else has changed it.
+            assert second.run_tx(new_id("op"), Body(name)).replayed is False
+        return done
+
+    answer = bench.db.run_tx(name, stand_still)
+    assert (answer.replayed, still.runs, tally_of(bench.db, name)) == (False, 2, 3)
+    second.close()
+
+
 # Reads.
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -119,6 +121,56 @@ def test_program_that_cannot_be_looked_for_is_tried_again(trouble: Exception) ->
         await wait_until_async(lambda: supervised.restarts >= 1, "another try")
         assert supervised.problem == "Too many open files"
         await supervised.stop()
+
+    play(body())
+
+
+def test_restart_before_there_is_a_process_changes_nothing_about_its_later_end() -> None:
+    async def body() -> None:
+        supervised = kept(python(DEAF))
+        supervised.start()
+        supervised.restart()
+        await wait_until_async(lambda: supervised.pid, "the program")
+        supervised.kill()
+        await wait_until_async(lambda: supervised.ended_with is not None and supervised.pid, "the next one")
+        assert supervised.restarts == 1, "it ended by itself"
+        await supervised.stop(timedelta(0))
+
+    play(body())
+
+
+def test_restart_while_a_process_is_looked_for_means_the_one_that_is_found() -> None:
+    async def body() -> None:
+        found: list[Process] = [Process.start(python(DEAF))]
+        first = found[0].pid
+
+        async def adopt() -> Process | None:
+            supervised.restart()
+            return found.pop() if found else None
+
+        supervised = Supervised("a program", python(DEAF), clock=SystemClock(), adopt=adopt)
+        supervised.start()
+        await wait_until_async(lambda: supervised.pid not in (None, first), "another one")
+        assert not lives(first)
+        assert supervised.restarts == 0, "nobody counts what was asked for"
+        await supervised.stop(timedelta(0))
+
+    play(body())
+
+
+def test_program_that_is_only_kept_if_it_is_found_is_not_started_until_it_is_wanted() -> None:
+    async def body() -> None:
+        async def adopt() -> Process | None:
+            return None
+
+        supervised = Supervised("a program", python(DEAF), clock=SystemClock(), adopt=adopt)
+        supervised.start(only_found=True)
+        await wait_until_async(lambda: supervised.was_not_found, "the look")
+        assert (supervised.pid, supervised.retry_at) == (None, None)
+        supervised.start()
+        await wait_until_async(lambda: supervised.pid, "the program")
+        assert not supervised.was_not_found
+        await supervised.stop(timedelta(0))
 
     play(body())
 
@@ -282,6 +334,23 @@ def test_who_listens_is_known_and_whether_he_still_does(tmp_path: Path) -> None:
         assert is_connected(caller)
         listener.accept()[0].close()
         assert not is_connected(caller)
+
+
+def test_end_of_a_process_is_seen_by_a_descriptor_of_any_number() -> None:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(limits[0], 2048), limits[1]))
+    try:
+        with subprocess.Popen(python("input()"), stdin=subprocess.PIPE) as child:
+            low = os.pidfd_open(child.pid)
+            # `select` takes none from 1024 on.
+            high = fcntl.fcntl(low, fcntl.F_DUPFD_CLOEXEC, 1024)
+            assert is_alive(high)
+            child.communicate(b"\n", timeout=SECONDS)
+        assert not is_alive(high)
+        for each in (low, high):
+            os.close(each)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 def test_start_of_a_process_is_read_whatever_its_name() -> None:

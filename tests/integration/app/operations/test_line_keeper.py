@@ -345,6 +345,69 @@ def test_damaged_file_of_a_line_is_written_again_with_a_newer_version(fleet: Fle
     run(body)
 
 
+def test_files_that_are_damaged_or_lost_are_written_again_with_the_next_reading(fleet: Fleet) -> None:
+    async def body() -> None:
+        fleet.serve(served("acme", "acme-1"))
+        await fleet.keeper.look()
+        (fleet.directory(ACME) / "instances.json").unlink()
+        (fleet.directory(ACME) / "line.json").write_text("nonsense")
+        fleet.change += 1
+        await fleet.keeper.look()
+        assert fleet.version(ACME) == 2
+        assert read_line(fleet.directory(ACME)).line_id == ACME
+
+    run(body)
+
+
+def test_line_that_complains_has_its_files_looked_at(fleet: Fleet) -> None:
+    async def body() -> None:
+        fleet.serve(served("acme", "acme-1"))
+        await fleet.keeper.look()
+        await fleet.keeper.look()
+        (fleet.directory(ACME) / "instances.json").write_text("nonsense")
+        fleet.runner.complain(ACME, "line_file_damaged: instances.json is not what control writes.")
+        await fleet.keeper.look()
+        assert fleet.version(ACME) == 2
+
+    run(body)
+
+
+def test_line_that_ends_again_and_again_has_its_files_looked_at_each_time(fleet: Fleet) -> None:
+    async def body() -> None:
+        fleet.serve(served("acme", "acme-1"))
+        await fleet.keeper.look()
+        fleet.runner.crashing.add(ACME)
+        fleet.runner.crash(ACME)
+        await fleet.keeper.look()
+        # It has complained of the same before this happened.
+        (fleet.directory(ACME) / "line.json").write_text("nonsense")
+        await fleet.keeper.look()
+        assert read_line(fleet.directory(ACME)).line_id == ACME
+
+    run(body)
+
+
+def test_line_that_would_not_know_itself_is_told_anew_and_somebody_can_read_why_it_waits(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def body() -> None:
+        fleet.serve(served("acme", "acme-1"))
+        await fleet.keeper.look()
+        await fleet.runner.stop(ACME)
+        (fleet.directory(ACME) / "line.json").unlink()
+        with monkeypatch.context() as patch:
+            patch.setattr("tenancy.line_file.replace_file", _no_space)
+            for _ in range(4):
+                await fleet.keeper.look()
+        assert await fleet.states() == {}
+        told = [each.message for each in caplog.records]
+        assert told == ["line_knows_nothing", "line_not_told"], "each once"
+        await fleet.keeper.look()
+        assert await fleet.states() == {"acme-1": "ready"}
+
+    run(body)
+
+
 def test_password_stands_in_no_log(fleet: Fleet, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
 

@@ -32,6 +32,19 @@ def served(site: FrontSite, count: int) -> list[str]:
     return found
 
 
+def flooded(site: FrontSite, count: int) -> list[int]:
+    """Status codes of so many requests on one connection, in their order: too fast to be spread over a window."""
+    host, port = site.plain.split(":")
+    found = []
+    with closing(HTTPConnection(host, int(port), timeout=30)) as connection:
+        for _ in range(count):
+            connection.request("GET", "/acme/x")
+            with connection.getresponse() as answer:
+                answer.read()
+                found.append(answer.status)
+    return found
+
+
 def serving(site: FrontSite) -> set[str]:
     """The lines that get requests: lots are drawn, and one of three is left out once in 10^35 times."""
     return set(served(site, 200))

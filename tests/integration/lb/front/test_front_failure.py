@@ -46,7 +46,7 @@ _PLACES: tuple[tuple[type, tuple[str, ...]], ...] = (
     (RuntimeActor, ("carry_out",)),
     (Servers, ("enable_health", "enable")),
     (Releases, ("write", "put_in_force", "unsettle", "settle", "_clean", "_fill")),
-    (Applier, ("_check", "_reload", "_smoke")),
+    (Applier, ("_put_in_force", "_reload", "_smoke")),
     (Front, ("_remember",)),
 )
 """Before each of them somebody may be killed."""

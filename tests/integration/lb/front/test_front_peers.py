@@ -14,6 +14,7 @@ from lb.front.settings import FrontLimits, FrontPeer
 from lb.front.state import FrontState
 from lb.rule.rule import Match, Rule, RuleSet, ToLines
 from tests.integration.lb.front.answered import echoed, problem
+from tests.integration.lb.front.change import flooded
 from tests.service.front_site import FrontSite, free_ports, front_home
 from tests.service.wait import wait_until
 
@@ -76,8 +77,7 @@ def homes(site: FrontSite) -> dict[str, str]:
 def test_who_floods_one_load_balancer_is_refused_by_the_other(pair: tuple[FrontSite, FrontSite]) -> None:
     first, second = pair
     line = echoed(first.get_plain("/acme/x", "-u", "erp:secret"))["line"]
-    for _ in range(FLOOD):
-        first.get_plain("/acme/x")
+    flooded(first, FLOOD)
     assert problem(first.get_plain("/acme/x")) == "caller_too_fast"
     wait_until(lambda: counted(second) >= FLOOD, "the other one to hear of it")
     assert problem(second.get_plain("/acme/x")) == "caller_too_fast"

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from app.core.command import Command
 from tenancy.front.denied import DeniedId
 from tenancy.front.denied_service import DeniedNetworkService
 from tests.integration.tenancy.access.outcome import outcome
@@ -37,3 +38,18 @@ def test_denial_ends_by_itself_and_can_then_be_made_anew(denied: DeniedNetworkSe
     assert past == "denied_network_past"
     second = denied.deny_network("2001:db8::/48", reason="again").value
     assert denied.list_networks() == [second]
+
+
+def test_repeat_gets_the_first_answer_also_when_the_network_is_denied_no_longer(
+    denied: DeniedNetworkService, world: World
+) -> None:
+    until = world.clock.now() + timedelta(hours=1)
+    for network, ends in (("198.51.100.0/24", until), ("2001:db8::/48", None)):
+        command = Command(op_id=f"op_{network}")
+        first = denied.deny_network(network, reason="a flood", until=ends, command=command)
+        assert first.value == denied.get_network(first.value.denied_id)
+        denied.allow_network(first.value.denied_id)
+        world.clock.advance(timedelta(hours=2))
+        again = denied.deny_network(network, reason="a flood", until=ends, command=command)
+        assert (again.value, again.replayed, again.created) == (first.value, True, False)
+    assert denied.list_networks() == []

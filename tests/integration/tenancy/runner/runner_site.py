@@ -52,8 +52,7 @@ class RunnerSite(ABC):
         self.root = root
 
     def spec(self, line_id: str = "acme-1") -> LineSpec:
-        directory = self.root / line_id
-        return LineSpec(line_id=LineId(line_id), directory=directory, gateway="unix:/run/jobs.sock")
+        return LineSpec(line_id=LineId(line_id), directory=self.root / line_id)
 
     async def seen(self, line_id: str = "acme-1") -> LineSeen | None:
         return (await self.runner.observe()).get(LineId(line_id))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import stat
 import subprocess
@@ -12,12 +13,15 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
 from app.core.clock import SystemClock
 from app.core.ids import LineId
+from app.core.process_identity import running
 from tenancy.line_call import LineCaller
-from tenancy.runner.line_link import LineLink
+from tenancy.runner.line_link import LineLink, Listener
 from tests.integration.tenancy.runner.runner_site import QUICK, STAND_IN, LocalSite, cleared
-from tests.service.wait import wait_until_async
+from tests.service.wait import until, wait_until_async
 
 ACME = LineId("acme-1")
 SECONDS = 30
@@ -112,7 +116,6 @@ def test_line_that_never_answers_after_its_start_is_frozen(tmp_path: Path) -> No
             await site.runner.ensure(site.spec())
             found = await site.becomes("frozen")
             assert found.process_id is not None
-            assert found.address is None
 
     asyncio.run(body())
 
@@ -147,6 +150,44 @@ def test_line_that_begins_to_listen_after_the_first_look_is_found_too(tmp_path: 
             started = await other.begin()
             await other.runner.close()
             assert (await site.becomes("ready")).process_id == started.process_id
+
+    asyncio.run(body())
+
+
+def test_line_that_ends_while_it_is_taken_over_is_not_started_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody has said that it is wanted."""
+    find = LineLink.find_listener
+
+    async def find_the_last_time(link: LineLink, line_id: LineId) -> Listener | None:
+        found = await find(link, line_id)
+        if found is not None:
+            found.process.signal(signal.SIGKILL)
+            await wait_until_async(lambda: not is_alive(found.process.pid), "its end")
+        return found
+
+    async def body() -> None:
+        async with cleared(LocalSite(tmp_path / "lines")) as site:
+            await site.begin()
+            await site.renew_runner()
+            monkeypatch.setattr(LineLink, "find_listener", find_the_last_time)
+            await site.runner.observe()
+
+            async def has_gone() -> bool:
+                return await site.runner.observe() == {}
+
+            await until(has_gone, "the line to be known no more", deadline=timedelta(seconds=SECONDS))
+            assert running(lambda words: str(site.root / ACME) in words) == []
+
+    asyncio.run(body())
+
+
+def test_line_whose_program_is_not_there_says_so(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with cleared(LocalSite(tmp_path / "lines", program=("/no/such/program",))) as site:
+            await site.runner.ensure(site.spec())
+            assert (await site.becomes("waiting")).problem == "No such file or directory"
 
     asyncio.run(body())
 

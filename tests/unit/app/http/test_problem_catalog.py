@@ -170,3 +170,8 @@ def test_error_without_a_row_is_told_as_its_nearest_ancestor() -> None:
     orphan = ItemNotFound("There is no item X.")
     orphan.__class__ = type("Orphan", (ItemNotFound,), {"code": "orphan", "__module__": "tests.orphan"})
     assert problem_kind_of(orphan).code == "item_not_found"
+
+
+@pytest.mark.parametrize("kind", PROBLEM_KINDS, ids=lambda kind: kind.code)
+def test_german_texts_say_linie(kind: ProblemKind) -> None:
+    assert not re.search(r"\bLines?\b", f"{kind.title_de} {kind.hotline_de}")

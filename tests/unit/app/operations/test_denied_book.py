@@ -49,8 +49,8 @@ def is_denied(book: DeniedBook) -> bool:
 
 
 def book_of(platform: Platform, clock: FakeClock, lines: Path | None = None) -> DeniedBook:
-    denials = PlatformDenials(platform.last_change, platform.list_denials, lines=lines, clock=clock)
-    return DeniedBook(denials, clock=clock)
+    denials = PlatformDenials(platform.last_change, platform.list_denials, clock=clock)
+    return DeniedBook(denials, clock=clock, lines=lines)
 
 
 def test_change_is_taken_over_and_nothing_is_read_without_one() -> None:
@@ -93,7 +93,9 @@ def test_lines_are_told_and_told_again_if_the_file_was_lost(tmp_path: Path) -> N
     assert read_denials(tmp_path) == (DENIAL,)
 
 
-def test_lines_that_could_not_be_told_are_told_with_the_next_look(tmp_path: Path) -> None:
+def test_network_is_denied_here_though_lines_cannot_be_told_and_they_are_with_the_next_look(
+    tmp_path: Path,
+) -> None:
     platform = Platform()
     book = book_of(platform, FakeClock(), tmp_path)
     platform.set(DENIAL)
@@ -101,6 +103,7 @@ def test_lines_that_could_not_be_told_are_told_with_the_next_look(tmp_path: Path
     in_the_way.mkdir()
     with pytest.raises(OSError, match=DENIED_FILE):
         book.look()
+    assert is_denied(book)
     in_the_way.rmdir()
     book.look()
     assert read_denials(tmp_path) == (DENIAL,)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 
 import pytest
@@ -39,6 +40,25 @@ def test_same_refusal_is_logged_once_with_its_cause_and_that_it_is_over(
     ]
     assert {vars(each)["loop"] for each in caplog.records} == {"boxes"}
     assert vars(caplog.records[0])["code"] == "fsb_unavailable"
+
+
+def test_system_that_refuses_the_same_again_and_again_is_logged_once_without_a_traceback(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    rounds = iter(range(30))
+    stop = asyncio.Event()
+
+    async def call() -> None:
+        if next(rounds, None) is None:
+            stop.set()
+        else:
+            raise OSError(errno.ENOSPC, "No space left on device", "/data/denied.json.new")
+
+    asyncio.run(run_loop(Loop("denied", call, 0.0), stop))
+    assert [(each.message, each.exc_info) for each in caplog.records] == [("loop_failed", None)]
+    told = vars(caplog.records[0])
+    assert told["code"] == "OSError"
+    assert "No space left on device: '/data/denied.json.new'" in told["cause"]
 
 
 def test_what_nobody_foresaw_is_logged_each_time_with_its_traceback(caplog: pytest.LogCaptureFixture) -> None:

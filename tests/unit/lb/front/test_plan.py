@@ -163,7 +163,7 @@ def test_changed_rules_drop_the_old_ones_after_the_new_ones_are_in_force() -> No
 def test_a_great_change_of_a_map_is_made_at_once() -> None:
     many = tuple(ip_network(f"10.{number // 256}.{number % 256}.0/24") for number in range(600))
     (drop,) = steps_of(replace(TWO, denied=many), TWO)
-    assert str(drop) == "denied.map: drop 10.0.0.0/24, 10.0.1.0/24, 10.0.10.0/24 and 597 more"
+    assert str(drop) == "denied_ip4.map: drop 10.0.0.0/24, 10.0.1.0/24, 10.0.10.0/24 and 597 more"
     shared = {**TWO.line_sets, "shared": replace(TWO.line_sets["ins_acme"], key="shared")}
     known = [instance(f"firm{number}") for number in range(201)]
 

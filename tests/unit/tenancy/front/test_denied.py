@@ -22,11 +22,24 @@ from tenancy.front.errors import CallerDenied, DeniedNetworkPast
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 
 
-@pytest.mark.parametrize("text", ["0.0.0.0/0", "10.0.0.0/8", "::/0", "2001:d00::/24"])
+@pytest.mark.parametrize(
+    "text", ["0.0.0.0/0", "10.0.0.0/8", "::/0", "2001:d00::/24", "::/64", "::/32", "::/80", "::fffe:0:0/95"]
+)
 def test_wide_network_is_denied_only_if_that_is_confirmed(text: str) -> None:
     with pytest.raises(NetworkTooWide):
         read_denied(text, wide_confirmed=False)
     assert str(read_denied(text, wide_confirmed=True)) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "wide"),
+    [("::ffff:0:0/96", "0.0.0.0/0"), ("::ffff:10.0.0.0/104", "10.0.0.0/8"), ("::ffff:192.0.2.0/120", None)],
+)
+def test_mapped_network_is_one_of_ipv4(text: str, wide: str | None) -> None:
+    if wide is not None:
+        with pytest.raises(NetworkTooWide):
+            read_denied(text, wide_confirmed=False)
+    assert str(read_denied(text, wide_confirmed=True)) == (wide or "192.0.2.0/24")
 
 
 @pytest.mark.parametrize("text", ["", "x", "192.0.2.1/24", "fe80::1%eth0", "192.0.2.0/24;", "1" * 1000])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -72,7 +73,7 @@ def test_certificate_chain_and_key_are_read_together() -> None:
     assert (found.subject, found.issuer) == (f"CN={HOST}", authority.subject)
     assert found.names == (HOST, "*.example.org")
     assert found.not_after == START + YEAR
-    assert found.chain.count("BEGIN CERTIFICATE") == 2
+    assert found.chain == issued.pem, "whoever trusts a root has it"
     assert "PRIVATE" not in found.chain
     assert found.key.startswith("-----BEGIN PRIVATE KEY-----")
     assert found.key not in repr(found)
@@ -134,6 +135,25 @@ def test_forgeable_signature_is_refused() -> None:
 def test_what_is_no_chain_is_refused(chain: str) -> None:
     with pytest.raises(HostCertificateMalformed):
         read_server_certificate(chain, issue_for_host(HOST).key_pem)
+
+
+def with_unreadable_subject(pem: str, subject: bytes) -> str:
+    """The same with a byte in the subject that no UTF-8 has; its signature is no longer good."""
+    der = x509.load_pem_x509_certificate(pem.encode()).public_bytes(Encoding.DER)
+    assert subject in der
+    return ssl.DER_cert_to_PEM_cert(der.replace(subject, subject[:-1] + b"\xff", 1))
+
+
+def test_certificate_whose_subject_nobody_can_read_is_refused() -> None:
+    root = make_authority("CN=root")
+    issued = issue_for_host(HOST, issuer=root)
+    for chain in (
+        # Its name comes first among its subject, then among its alternative names.
+        with_unreadable_subject(issued.pem, HOST.encode()),
+        issued.pem + with_unreadable_subject(root.pem, b"root"),
+    ):
+        with pytest.raises(HostCertificateMalformed):
+            read_server_certificate(chain, issued.key_pem)
 
 
 def test_key_must_be_that_of_the_certificate_and_open() -> None:

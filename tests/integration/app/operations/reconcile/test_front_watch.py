@@ -74,6 +74,15 @@ def test_load_balancer_that_is_gone_is_sick_by_three_witnesses(front: FrontSite)
     assert view.observation.cures == ()
 
 
+def test_load_balancer_that_cannot_be_asked_in_time_is_in_doubt_and_still_a_witness(front: FrontSite) -> None:
+    reports = FrontsReport(desired=None, problem=None, fronts=(FrontReport(name="lb1", in_step=True),))
+    watch = FrontWatch([front.settings], lambda: reports, all_within=timedelta(0))
+    (view,) = asyncio.run(watch.look())
+    (found,) = view.observation.evidence
+    assert (view.lines, found.verdict, found.detail) == (None, "unknown", "not_in_time")
+    assert [each.verdict for each in view.others] == ["ok"]
+
+
 class BrokenSettings(FrontSettings):
     """Nobody has foreseen what happens when this load balancer is asked."""
 

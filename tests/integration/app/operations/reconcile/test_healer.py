@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from datetime import timedelta
 
+import anyio.lowlevel
 import pytest
 
 from app.core.ids import new_id
@@ -133,26 +136,96 @@ def test_platform_database_away_means_looking_only(ward: Ward) -> None:
     run(body)
 
 
-@pytest.mark.parametrize("is_set", [False, True])
-def test_healer_that_was_held_up_warms_up_again(ward: Ward, is_set: bool) -> None:
+@pytest.mark.parametrize("how", ["clock_set", "between_looks", "in_a_look"])
+def test_healer_that_was_held_up_warms_up_again(ward: Ward, how: str) -> None:
+    async def hold_up() -> None:
+        ward.track.world.clock.advance(timedelta(seconds=10))
+
     async def body() -> None:
         healer, _ = ward.healer()
+        nothing = ward.before_boxes
         clock = ward.track.world.clock
         await ward.pass_time(healer, 7)
         since = healer.report.watching_since
         ward.states[FIRST] = "frozen"
         await ward.pass_time(healer, 1)
-        if is_set:
+        if how == "clock_set":
             clock.set(clock.now() + timedelta(seconds=10))
+        elif how == "between_looks":
+            await hold_up()
         else:
-            clock.advance(timedelta(seconds=10))
+            ward.before_boxes = hold_up
         await healer.turn()
+        ward.before_boxes = nothing
         assert healer.report.watching_since != since
         assert ward.actions() == [], "it was bad for long enough, and nobody has watched it meanwhile"
         await ward.pass_time(healer, 4)
         assert ward.actions() == []
         await ward.pass_time(healer, 2)
         assert [action for action, _ in ward.actions()][:1] == ["take_out"]
+
+    run(body)
+
+
+def test_line_is_healed_although_boxes_are_never_heard_of(ward: Ward) -> None:
+    """As long as a gateway hangs."""
+
+    async def hang() -> None:
+        await asyncio.Event().wait()
+
+    async def body() -> None:
+        healer, _ = ward.healer(ask_within=timedelta(milliseconds=200))
+        boxes = await OwnBoxes.of(ward)
+        boxes.see("ready")
+        ward.before_boxes = hang
+        async with asyncio.timeout(60):
+            await ward.pass_time(healer, 7)
+            ward.states[FIRST] = "frozen"
+            await ward.until(healer, "healthy_again")
+        assert ward.restarted == [("restart", FIRST)]
+        assert not any(each.decision.subject.name == boxes.name for each in healer.report.parts)
+        ward.before_boxes = anyio.lowlevel.checkpoint
+        await ward.pass_time(healer, 1)
+        assert ward.reason(healer, boxes.part) == "healthy"
+
+    run(body)
+
+
+def test_asking_that_takes_seconds_each_time_is_no_pause_of_the_healer(ward: Ward) -> None:
+    """Three seconds for asking and three between: six from one look to the next, in which nobody was held up."""
+
+    async def take_long() -> None:
+        ward.track.world.clock.advance(timedelta(seconds=3))
+
+    async def body() -> None:
+        healer, _ = ward.healer()
+        ward.before_boxes = take_long
+        await ward.pass_time(healer, 1)
+        since = healer.report.watching_since
+        ward.states[FIRST] = "frozen"
+        for _ in range(5):
+            ward.track.world.clock.advance(timedelta(seconds=3))
+            await healer.turn()
+        assert healer.report.watching_since == since
+        assert ward.actions()[:1] == [("take_out", "met")]
+
+    run(body)
+
+
+def test_while_nobody_says_what_is_being_changed_nothing_is_done(ward: Ward) -> None:
+    asked = threading.Event()
+
+    async def body() -> None:
+        healer, _ = ward.healer(ask_within=timedelta(milliseconds=200))
+        await ward.pass_time(healer, 7)
+        ward.before_busy = lambda: asked.wait(60)
+        ward.states[FIRST] = "frozen"
+        try:
+            await ward.pass_time(healer, 6)
+        finally:
+            asked.set()
+        assert ward.reason(healer) == "change_under_way"
+        assert ward.actions() == []
 
     run(body)
 

@@ -61,6 +61,32 @@ def test_line_that_staff_put_back_while_nobody_healed_is_theirs(ward: Ward) -> N
     run(body)
 
 
+def test_next_healer_knows_that_the_one_before_put_back_a_line_that_then_fell_sick(ward: Ward) -> None:
+    """Nobody else did it: it is taken out again."""
+
+    async def body() -> None:
+        first, lease = ward.healer(rails=QUICK)
+        await ward.pass_time(first, 7)
+        ward.states[FIRST] = "frozen"
+        await ward.until(first, "healthy_again")
+        ward.heals = False
+        ward.states[FIRST] = "frozen"
+        # Before it has been seen well and back, and so briefly that it is not taken out again.
+        clock = ward.track.world.clock
+        clock.advance(timedelta(seconds=4))
+        await first.turn()
+        clock.advance(timedelta(seconds=4))
+        ward.states[FIRST] = "starting"
+        await first.turn()
+        assert ward.actions()[-1] == ("put_back", "not_met")
+        lease.give_up()
+        second, _ = ward.healer(rails=QUICK)
+        await ward.pass_time(second, 2)
+        assert second._past["line:acme-1"].overruled_since is None
+
+    run(body)
+
+
 def test_last_line_comes_back_as_soon_as_it_is_well_although_its_twin_is_sick(ward: Ward) -> None:
     async def body() -> None:
         healer, _ = ward.healer()

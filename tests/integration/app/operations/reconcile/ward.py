@@ -17,7 +17,7 @@ from app.core.json import JsonObject
 from app.core.outbox import list_events
 from app.operations.front.keeper import FrontsReport
 from app.operations.reconcile.front_watch import FrontWatch
-from app.operations.reconcile.healer import Healer, HealerParts
+from app.operations.reconcile.healer import ASK_WITHIN, Healer, HealerParts
 from app.operations.reconcile.journal import Journal
 from app.operations.reconcile.lease import HealerLease
 from app.operations.reconcile.line_watch import LineWatch, LineWatchParts
@@ -62,13 +62,17 @@ class Ward:
         self.restarted: list[tuple[str, LineId]] = []
         self.refuses: DomainError | None = None
         self.busy: set[str] = set()
+        self.before_busy: Callable[[], object] = lambda: None
         self.boxes: list[BoxView] = []
         self.db = track.world.platform
         self.service = ReconcileService(self.db, known_scopes=lambda: {f"group:{self.acme.instance_id}"})
         self.heals = True
         self.before_cure: Callable[[], Awaitable[None]] = anyio.lowlevel.checkpoint
+        self.before_boxes: Callable[[], Awaitable[None]] = anyio.lowlevel.checkpoint
 
-    def healer(self, *, rails: Rails | None = None) -> tuple[Healer, Lease]:
+    def healer(
+        self, *, rails: Rails | None = None, ask_within: timedelta = ASK_WITHIN
+    ) -> tuple[Healer, Lease]:
         """Another control process."""
         lease = Lease(self.db)
         lines = LineWatchParts(
@@ -88,7 +92,7 @@ class Ward:
             lines=LineWatch(lines, clock=self.db.clock),
             fronts=FrontWatch((), lambda: FrontsReport(desired=None, problem=None, fronts=())),
             boxes=self._views,
-            busy=lambda: frozenset(self.busy),
+            busy=self._busy,
             pauses=self.service.list_pauses,
             alarms=lambda: frozenset(each.part for each in self.service.list_alarms()),
             lease=lease,
@@ -96,7 +100,7 @@ class Ward:
             remedy=Remedy(remedies, lease),
             is_watching=True,
         )
-        return Healer(parts, clock=self.db.clock, rails=rails), lease
+        return Healer(parts, clock=self.db.clock, rails=rails, ask_within=ask_within), lease
 
     async def pass_time(self, healer: Healer, seconds: float) -> None:
         """Turns, one a second."""
@@ -134,6 +138,10 @@ class Ward:
 
         self.db.run_tx(new_id("op"), body)
 
+    def _busy(self) -> frozenset[str]:
+        self.before_busy()
+        return frozenset(self.busy)
+
     async def _seen(self) -> dict[LineId, LineSeen]:
         return {line: LineSeen(line_id=line, state=state) for line, state in self.states.items()}
 
@@ -147,6 +155,7 @@ class Ward:
             self.states[line_id] = "ready"
 
     async def _views(self) -> Sequence[BoxView]:
+        await self.before_boxes()
         records = {each.name: each for each in BoxService(self.db).list_boxes()}
         return [replace(each, record=records[each.name]) for each in self.boxes]
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from cryptography.x509.verification import PolicyBuilder, Store
 from app.core.errors import DomainError
 from app.operations.front.default_certificate import DefaultCertificate, GivenFiles
 from tests.fake.clock import FakeClock
-from tests.service.pki import Issued, issue_for_host
+from tests.service.pki import Issued, issue, issue_for_host
 
 
 @pytest.fixture
@@ -111,3 +112,41 @@ def test_given_certificate_that_has_run_out_is_no_start(tmp_path: Path, clock: F
     with pytest.raises(DomainError) as refused:
         DefaultCertificate(tmp_path, names=(), given=files, clock=clock).read()
     assert refused.value.code == "host_certificate_expired"
+
+
+def test_given_certificate_that_runs_out_while_it_is_in_use_is_said(tmp_path: Path, clock: FakeClock) -> None:
+    issued = issue_for_host("a.example")
+    files = GivenFiles(certificate=tmp_path / "c.pem", key=tmp_path / "k.pem")
+    files.certificate.write_text(issued.pem)
+    files.key.write_text(issued.key_pem)
+    default = DefaultCertificate(tmp_path, names=(), given=files, clock=clock)
+    assert default.read().problem is None
+    clock.advance(issued.certificate.not_valid_after_utc - clock.now())
+    late = default.read()
+    assert (late.certificate.fingerprint, late.problem) == (issued.fingerprint, "host_certificate_expired")
+
+
+def test_given_certificate_whose_names_nobody_can_read_leaves_the_one_in_use(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    issued = issue_for_host("a.example")
+    files = GivenFiles(certificate=tmp_path / "c.pem", key=tmp_path / "k.pem")
+    files.certificate.write_text(issued.pem)
+    files.key.write_text(issued.key_pem)
+    default = DefaultCertificate(tmp_path, names=(), given=files, clock=clock)
+    default.read()
+    unreadable = issued.der.replace(b"a.example", b"a.exampl\xff", 1)
+    files.certificate.write_text(ssl.DER_cert_to_PEM_cert(unreadable))
+    os.utime(files.certificate, (1, 1))
+    found = default.read()
+    assert (found.certificate.fingerprint, found.problem) == (
+        issued.fingerprint,
+        "host_certificate_malformed",
+    )
+
+
+def test_file_of_ours_that_names_nobody_is_made_anew(tmp_path: Path, clock: FakeClock) -> None:
+    nobody = issue("CN=nobody", usage=None, not_before=clock.now(), lasts=timedelta(days=396))
+    (tmp_path / "server.pem").write_text(nobody.pem)
+    (tmp_path / "server.key").write_text(nobody.key_pem)
+    assert made(tmp_path, clock).read().certificate.fingerprint != nobody.fingerprint

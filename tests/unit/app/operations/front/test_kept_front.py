@@ -201,6 +201,21 @@ def test_host_that_haproxy_would_not_take_holds_up_nobody(keeper: KeptFront, fro
     )
 
 
+def test_authority_that_haproxy_would_not_take_holds_up_nobody(keeper: KeptFront, front: FakeFront) -> None:
+    pems = {"aa": "good", "bb": "bad"}
+
+    def answer(state: FrontState) -> Applied:
+        if "bb" in state.authorities:
+            raise FrontCertificateUnfit("No.", name="bb")
+        return applied()
+
+    front.answer = answer
+    keeper.keep(wanted(state=replace(STATE, authorities=pems, revocation_lists=pems)))
+    assert (set(front.applied[-1].authorities), set(front.applied[-1].revocation_lists)) == ({"aa"}, {"aa"})
+    left_out = LeftOut(kind="authority", name="bb", why="front_certificate_unfit")
+    assert (keeper.report.in_step, keeper.report.left_out) == (True, (left_out,))
+
+
 def test_unfit_certificate_that_is_no_hosts_is_a_failure(keeper: KeptFront, front: FakeFront) -> None:
     front.answer = refuse(FrontCertificateUnfit("No.", name="default.pem"))
     keeper.keep(wanted())
