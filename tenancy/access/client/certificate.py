@@ -202,6 +202,8 @@ def _parse(der: bytes, fingerprint: str) -> ClientCertificate | CertificateMalfo
     """The certificate, or what to say of it: what cannot be read is remembered as well."""
     try:
         parsed = x509.load_der_x509_certificate(der)
+        # It is read on demand only, and OpenSSL takes no certificate whose issuer cannot be read.
+        parsed.issuer.rfc4514_string()
         return ClientCertificate(
             fingerprint=fingerprint,
             subject=parsed.subject.rfc4514_string(),

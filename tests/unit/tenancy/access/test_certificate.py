@@ -49,6 +49,14 @@ def test_text_that_is_not_one_certificate_is_refused(text: str) -> None:
         read_pem(text)
 
 
+@pytest.mark.parametrize("name", [b"the-sub", b"the-root"])
+def test_name_that_cannot_be_read_is_refused_whosever_it_is(name: bytes) -> None:
+    der = issue("CN=the-sub", issuer=make_authority("CN=the-root")).der
+    assert read_certificate(der).subject == "CN=the-sub"
+    with pytest.raises(CertificateMalformed):
+        read_certificate(der.replace(name, name[:-1] + b"\xff"))
+
+
 @given(
     damage=st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), min_size=1, max_size=4),
     cut=st.integers(0, 400),
