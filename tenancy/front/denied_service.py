@@ -54,7 +54,7 @@ class DeniedNetworkService:
         def body(tx: Tx) -> JsonObject:
             check_until(until, now=tx.now)
             # Two at once conflict at the newest event of the chain: the later one runs again and counts the other.
-            if repository.count_denied(tx) >= MOST_DENIED:
+            if repository.count_denied(tx, tx.now) >= MOST_DENIED:
                 raise DeniedNetworksTooMany(f"At most {MOST_DENIED} networks are denied.", most=MOST_DENIED)
             denied = DeniedNetwork(
                 denied_id=denied_id,

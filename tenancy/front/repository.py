@@ -69,7 +69,11 @@ _IN_FORCE = (
     .where(or_(_denied.c.until_us.is_(None), _denied.c.until_us > bindparam("b_now")))
     .order_by(_denied.c.denied_id)
 )
-_COUNT_DENIED = select(func.count().label("denied")).select_from(_denied)
+_COUNT_DENIED = (
+    select(func.count().label("denied"))
+    .select_from(_denied)
+    .where(or_(_denied.c.until_us.is_(None), _denied.c.until_us > bindparam("b_now")))
+)
 _REMOVE_DENIED = delete(_denied).where(_denied.c.denied_id == bindparam("b_denied"))
 _REMOVE_ENDED = delete(_denied).where(
     _denied.c.network == bindparam("b_network"), _denied.c.until_us <= bindparam("b_now")
@@ -202,9 +206,9 @@ def list_in_force(reader: Reader, now: datetime) -> list[DeniedNetwork]:
     return [_to_denied(row) for row in reader.all(_IN_FORCE, {"b_now": to_us(now)})]
 
 
-def count_denied(reader: Reader) -> int:
-    """How many networks are stored as denied."""
-    return int(str(reader.scalar(_COUNT_DENIED)))
+def count_denied(reader: Reader, now: datetime) -> int:
+    """How many networks are denied now."""
+    return int(str(reader.scalar(_COUNT_DENIED, {"b_now": to_us(now)})))
 
 
 def remove_denied(tx: Tx, denied_id: DeniedId) -> bool:

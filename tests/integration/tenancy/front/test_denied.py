@@ -53,3 +53,16 @@ def test_repeat_gets_the_first_answer_also_when_the_network_is_denied_no_longer(
         again = denied.deny_network(network, reason="a flood", until=ends, command=command)
         assert (again.value, again.replayed, again.created) == (first.value, True, False)
     assert denied.list_networks() == []
+
+
+def test_as_many_as_can_be_are_denied_at_once_and_ended_ones_do_not_count(
+    denied: DeniedNetworkService, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tenancy.front.denied_service.MOST_DENIED", 2)
+    until = world.clock.now() + timedelta(hours=1)
+    denied.deny_network("192.0.2.0/24", reason="a flood", until=until)
+    denied.deny_network("198.51.100.0/24", reason="a flood")
+    assert outcome(lambda: denied.deny_network("203.0.113.0/24", reason="x")) == "denied_networks_too_many"
+    world.clock.advance(timedelta(hours=1))
+    denied.deny_network("203.0.113.0/24", reason="a flood")
+    assert outcome(lambda: denied.deny_network("233.252.0.0/24", reason="x")) == "denied_networks_too_many"
