@@ -248,7 +248,9 @@ class ApiSession:
             try:
                 caller.connect(str(self._socket))
             except OSError as error:
-                raise NetUnavailable(f"Nobody answers at {self._where}. Is `wops up` running?") from error
+                raise NetUnavailable(
+                    f"Nobody answers at {self._where}. Is `wops up`, or `wops cluster up`, running?"
+                ) from error
 
 
 def _trusting(authority: Path) -> ssl.SSLContext:
@@ -256,12 +258,14 @@ def _trusting(authority: Path) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=authority)
     except ssl.SSLError as error:
         raise InputInvalid(f"{authority} holds no certificate in PEM.", field="authority") from error
+    except OSError as error:
+        raise InputInvalid(f"{authority} cannot be read: {error.strerror}.", field="authority") from error
 
 
 def _why(error: httpx.HTTPError, where: str) -> str:
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
         return f"The certificate of {where} is not trusted here; name the PEM file of its authority in WOPS_AUTHORITY."
-    return f"Nobody answers at {where}. Is `wops up` running?"
+    return f"Nobody answers at {where}. Is `wops up`, or `wops cluster up`, running?"
 
 
 def _check_address(base_url: str) -> None:
@@ -293,8 +297,14 @@ def _rejected(status: int, content: JsonValue) -> NetRejected:
         str(message),
         status=status,
         reason=str(problem.get("code", "unknown")),
-        faults=_faults(problem.get("errors")),
+        faults=_faults(problem.get("errors")) or _place(problem.get("context")),
     )
+
+
+def _place(context: object) -> list[str]:
+    """Where something is wrong, if a refusal that has no list of faults names it."""
+    field = context.get("field") if isinstance(context, Mapping) else None
+    return [str(field)] if field else []
 
 
 def _faults(errors: object) -> list[str]:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Final
 
+from starlette.exceptions import HTTPException
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from app.http.problem import problem_response
 
 HEAD_MAX: Final = 64 * 1024
 """Bytes of a request's target and headers. **Source:** h11's default; httptools itself has no limit."""
@@ -18,7 +21,7 @@ class _HeadTooLarge(Exception):
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """Uvicorn's protocol; a request whose head is too large gets 400, one whose head takes too long nothing.
+    """Uvicorn's protocol; a request whose head is too large or none gets 400, one whose head takes too long nothing.
 
     The connection of either is closed.
 
@@ -92,6 +95,14 @@ class BoundedProtocol(HttpToolsProtocol):
         """The body has ended."""
         self._in_message = False
         super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Say that this is no request, as a problem like every other; no application has heard of it."""
+        answer = problem_response(HTTPException(400, msg), request_id="")
+        sent = (*answer.raw_headers, (b"connection", b"close"), (b"x-content-type-options", b"nosniff"))
+        head = b"".join(name + b": " + value + b"\r\n" for name, value in sent)
+        self.transport.write(b"HTTP/1.1 400 Bad Request\r\n" + head + b"\r\n" + bytes(answer.body))
+        self.transport.close()
 
     def _expect_head(self) -> None:
         self._expect_no_head()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Sequence
 
 import pytest
@@ -65,6 +66,11 @@ def connected(app: ASGIApp = _answer) -> tuple[BoundedProtocol, FakeTransport]:
 
 def feed(pieces: Sequence[bytes]) -> list[bytes]:
     """The status of every answer, given what arrives in these pieces."""
+    return [part[:3] for part in exchange(pieces).split(b"HTTP/1.1 ")[1:]]
+
+
+def exchange(pieces: Sequence[bytes]) -> bytes:
+    """All that is answered, given what arrives in these pieces."""
 
     async def serve() -> bytes:
         protocol, transport = connected()
@@ -82,8 +88,21 @@ def feed(pieces: Sequence[bytes]) -> list[bytes]:
             protocol.connection_lost(None)
         return transport.written
 
-    written = asyncio.run(serve())
-    return [part[:3] for part in written.split(b"HTTP/1.1 ")[1:]]
+    return asyncio.run(serve())
+
+
+@pytest.mark.parametrize(
+    "piece", [b"FOO / HTTP/1.1\r\n" + HOST + b"\r\n", GET + b"A: \0\r\n\r\n", b"\x16\x03\x01"]
+)
+def test_what_is_no_request_is_refused_with_a_problem_and_the_connection_ends(piece: bytes) -> None:
+    head, _, body = exchange([piece]).partition(b"\r\n\r\n")
+    first, *fields = head.split(b"\r\n")
+    said = dict(field.split(b": ", 1) for field in fields)
+    assert first == b"HTTP/1.1 400 Bad Request"
+    assert (said[b"content-type"], said[b"connection"]) == (b"application/problem+json", b"close")
+    assert int(said[b"content-length"]) == len(body)
+    problem = json.loads(body)
+    assert (problem["status"], problem["code"]) == (400, "request_refused")
 
 
 def test_head_that_begins_behind_a_body_in_the_same_piece_is_not_charged_with_the_body() -> None:

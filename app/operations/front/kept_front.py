@@ -16,6 +16,7 @@ from app.core.clock import Clock
 from app.core.errors import DomainError
 from app.operations.front.desired import Desired
 from app.operations.front.state import LeftOut
+from lb.errors import HaproxyUnavailable
 from lb.front.certificate_file import certificate_name
 from lb.front.error import FrontCertificateUnfit, FrontNotReloaded
 from lb.front.front import Applied, FrontStatus
@@ -26,9 +27,15 @@ _LOOK_EVERY: Final = timedelta(seconds=5)
 """How often a load balancer in step is read back. Our own decision."""
 _AGAIN_FIRST: Final = timedelta(seconds=0.5)
 _AGAIN_MOST: Final = timedelta(seconds=10)
-"""Pause after a failure; it doubles. A HAProxy that starts is in step within seconds."""
+"""Pause after a failure; it doubles."""
+_SILENT_AGAIN_MOST: Final = timedelta(seconds=1)
+"""The same where nobody answers: asking costs nothing, and who goes on after a while serves by old rules until then."""
 _RELOAD_AGAIN_MOST: Final = timedelta(minutes=5)
 """The same where each attempt costs two reloads, the second of which takes the first one back. Our own decision."""
+_LONGEST_PAUSES: Final = {
+    FrontNotReloaded.code: _RELOAD_AGAIN_MOST,
+    HaproxyUnavailable.code: _SILENT_AGAIN_MOST,
+}
 DISK_FAILED: Final = "front_disk_failed"
 _CRASHED: Final = "front_not_kept"
 _MOST_STEPS: Final = 200
@@ -179,15 +186,14 @@ class KeptFront:
 
     def _note_failure(self, desired: Desired, code: str, message: str) -> None:
         self._again_at = self._clock.monotonic() + self._pause.total_seconds()
-        most = _RELOAD_AGAIN_MOST if code == FrontNotReloaded.code else _AGAIN_MOST
-        self._pause = min(2 * self._pause, most)
+        self._pause = min(2 * self._pause, _LONGEST_PAUSES.get(code, _AGAIN_MOST))
         self.report = replace(
             self.report,
             in_step=False,
             wanted=desired.number,
             problem=code,
             message=message,
-            running=False if code == "haproxy_unavailable" else self.report.running,
+            running=False if code == HaproxyUnavailable.code else self.report.running,
         )
 
 

@@ -69,6 +69,7 @@ def test_what_is_wrong_is_said_with_its_code(instance: str, at: tuple[str, str],
     foreign = _write(tmp_path / "foreign.json", "shared-1")
     refused = wops("admin", "rule", "set", instance, str(foreign), *at)
     assert (refused.returncode, "rule_line_foreign" in refused.stderr) == (1, True)
+    assert refused.stderr.endswith("\n  rules[0].action.weights[shared-1]\n"), "where"
     text = tmp_path / "text.json"
     for content in ("rules", "[]", "[" * 100_000):
         text.write_text(content, "utf-8")

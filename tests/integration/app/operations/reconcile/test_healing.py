@@ -235,11 +235,12 @@ def test_both_lines_frozen_stop_everything_and_a_person_is_called(site: HealedSi
 def test_line_in_a_crash_loop_is_left_to_its_runner_and_then_to_a_person(
     site: HealedSite, twin: Instance
 ) -> None:
-    """Its directory is broken from outside: every process ends at once."""
+    """Its directory is broken from outside, in a way that its keeper cannot mend: every process ends at once."""
     before = site.until(twin, "twin-1", state="ready")
     count = len(site.actions("line:twin-1"))
     directory = site.settings.data_dir / LINES_DIRECTORY / "twin-1"
-    (directory / "line.json").chmod(0o644)
+    in_the_way = directory / ".front.sock"
+    in_the_way.mkdir()
     with impatient(site.platform.healer):
         os.kill(before["process_id"], signal.SIGKILL)
         site.until_part("line:twin-1", reason="frozen")
@@ -251,7 +252,7 @@ def test_line_in_a_crash_loop_is_left_to_its_runner_and_then_to_a_person(
     assert line["restarts"] > before["restarts"] + 1
     assert line["in_service"] is False
     # The person sees to it, and says so.
-    (directory / "line.json").chmod(0o600)
+    in_the_way.rmdir()
     site.until(twin, "twin-1", state="ready")
     site.release("line:twin-1")
     site.until(twin, "twin-1", in_service=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import timedelta
@@ -24,7 +25,8 @@ LINES = tuple(LineId(f"acme-{number}") for number in range(1, 4))
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    """Of lines that take a connection and never answer."""
+    """Of lines that take a connection and never answer, until everybody has given up."""
+    before = set(threading.enumerate())
     with ExitStack() as stack:
         for line in LINES:
             (tmp_path / line).mkdir()
@@ -32,6 +34,8 @@ def folder(tmp_path: Path) -> Iterator[Path]:
             listener.bind(str(tmp_path / line / FRONT_SOCKET))
             listener.listen()
         yield tmp_path
+        for each in set(threading.enumerate()) - before:
+            each.join(10)
 
 
 def look(folder: Path, *, all_within: timedelta) -> list[Observation]:

@@ -12,7 +12,7 @@ from app.operations.front.desired import Desired
 from app.operations.front.kept_front import KeptFront
 from app.operations.front.state import LeftOut
 from lb.errors import HaproxyUnavailable
-from lb.front.error import FrontCertificateUnfit, FrontNotReloaded
+from lb.front.error import FrontCertificateUnfit, FrontNotReloaded, FrontRefused
 from lb.front.front import Applied, FrontStatus
 from lb.front.model import FrontModel
 from lb.front.plan import Plan
@@ -149,11 +149,12 @@ def test_reload_that_does_not_come_up_is_tried_again_more_rarely_still(
 def test_failure_is_said_and_tried_again_ever_more_rarely(
     keeper: KeptFront, front: FakeFront, clock: FakeClock
 ) -> None:
-    front.answer = refuse(HaproxyUnavailable("HAProxy does not answer."))
+    front.answer = refuse(FrontRefused("HAProxy does not take it."))
     pauses = pauses_between_attempts(keeper, clock, 8)
     assert pauses == sorted(pauses)
     assert (pauses[0], pauses[-1]) == (0.5, 10)
-    assert (keeper.report.problem, keeper.report.running) == ("haproxy_unavailable", False)
+    said = keeper.report.problem
+    assert said == "front_refused"
     assert keeper.is_due(wanted(2)), "what is new is tried at once"
     front.answer = lambda _state: applied()
     keeper.keep(wanted(2))
@@ -221,3 +222,11 @@ def test_unfit_certificate_that_is_no_hosts_is_a_failure(keeper: KeptFront, fron
     keeper.keep(wanted())
     assert (keeper.report.in_step, keeper.report.problem) == (False, "front_certificate_unfit")
     assert len(front.applied) == 1
+
+
+def test_silent_one_is_asked_every_second_so_that_it_serves_by_old_rules_no_longer_than_that(
+    keeper: KeptFront, front: FakeFront, clock: FakeClock
+) -> None:
+    front.answer = refuse(HaproxyUnavailable("HAProxy does not answer."))
+    assert max(pauses_between_attempts(keeper, clock, 8)) == 1
+    assert (keeper.report.problem, keeper.report.running) == ("haproxy_unavailable", False)
