@@ -23,8 +23,8 @@ from app.http.request_gate import RequestGate
 ENDS_WITHIN: Final = timedelta(seconds=40)
 """A caller waits 25 s for a slow box at most; the rest is for the front to notice and for writing down."""
 _NOTICED_AFTER: Final = 3
-"""Check intervals without a request after which the front has noticed: one until the first check that fails, one until
-the second, one for its time limit."""
+"""Check intervals without a request after which the front has noticed: one until its next check, which hears of it, and
+two for that check's time limit (`lb.front.settings`)."""
 _LONGEST_NOTICE: Final = 10
 """Check intervals; whoever sends requests all the same is no front that asks for health. Our own decision."""
 _AWAY: Final = 0.5
