@@ -248,9 +248,7 @@ class ApiSession:
             try:
                 caller.connect(str(self._socket))
             except OSError as error:
-                raise NetUnavailable(
-                    f"Nobody answers at {self._where}. Is `wops up`, or `wops cluster up`, running?"
-                ) from error
+                raise NetUnavailable(_nobody_at(self._where)) from error
 
 
 def _trusting(authority: Path) -> ssl.SSLContext:
@@ -265,6 +263,10 @@ def _trusting(authority: Path) -> ssl.SSLContext:
 def _why(error: httpx.HTTPError, where: str) -> str:
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
         return f"The certificate of {where} is not trusted here; name the PEM file of its authority in WOPS_AUTHORITY."
+    return _nobody_at(where)
+
+
+def _nobody_at(where: str) -> str:
     return f"Nobody answers at {where}. Is `wops up`, or `wops cluster up`, running?"
 
 

@@ -90,7 +90,7 @@ class FrontLimits:
     Attributes:
         threads: None: one for each processor.
         body_bytes: of a request that says how long it is. **Source:** what lines read (`app.http.request_body`).
-        reloads: that a replaced worker survives, if it still has something to finish: each has its memory (66 MB with
+        reloads: that a replaced worker survives, if it still has something to finish: each has its memory (74 MB with
             500 instances of two lines). One reload after the other, these take some 20 s. Our own decision.
         address_calls: requests a second, on average over ten, from one address; a firm behind one proxy sends some
             tens. Our own decision.

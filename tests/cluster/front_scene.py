@@ -37,7 +37,7 @@ NAME: Final = "acme"
 _LINES: Final = (1, 2)
 _CONNECTIONS: Final = 8
 _SOON: Final = timedelta(seconds=60)
-_TIMES: Final = FrontTimes(check_within=timedelta(seconds=2), server=_SOON)
+LENIENT: Final = FrontTimes(check_within=timedelta(seconds=2), server=_SOON)
 """Whoever is frozen is found out within five seconds; a machine so busy that a line answers late loses none."""
 
 
@@ -146,11 +146,12 @@ _LOSSES: Final[dict[Loss, tuple[Callable[[ServedLine], None], Callable[[ServedLi
 
 @contextmanager
 def running_front_scene(
-    folder: Path, prepare: Callable[[Instance], T], **settings: Any
+    folder: Path, prepare: Callable[[Instance], T], *, times: FrontTimes | None = None, **settings: Any
 ) -> Iterator[FrontScene[T]]:
     """Set it up, prepare something with the instance, and leave it to its lines.
 
     Args:
+        times: of the load balancer; production's without.
         settings: of the platform, and so of its lines.
     """
     with ExitStack() as stack:
@@ -159,7 +160,7 @@ def running_front_scene(
         with site:
             instance = site.add_instance("high_availability", NAME)
             prepared = prepare(instance)
-            front_site = stack.enter_context(running_front(times=_TIMES))
+            front_site = stack.enter_context(running_front(times=times or FrontTimes()))
             lines = {number: _line(folder, site, instance, front_site, number) for number in _LINES}
         for line in lines.values():
             stack.enter_context(line)

@@ -23,7 +23,7 @@ from tests.cluster.accounted_load import (
     read_effects,
     tries,
 )
-from tests.cluster.front_scene import FrontScene, Loss, running_front_scene
+from tests.cluster.front_scene import LENIENT, FrontScene, Loss, running_front_scene
 from tests.service.wait import wait_until
 
 RATE = 15.0
@@ -49,7 +49,8 @@ def stock(instance: Instance) -> Stock:
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontScene[Stock]]:
-    with running_front_scene(tmp_path_factory.mktemp("lost"), stock, drive_lease_seconds=1.0) as scene:
+    folder = tmp_path_factory.mktemp("lost")
+    with running_front_scene(folder, stock, times=LENIENT, drive_lease_seconds=1.0) as scene:
         yield scene
         scene.check_books()
 
